@@ -1,0 +1,232 @@
+import type { Secret } from '../secret.ts'
+import type { Db, Statement } from './statement.ts'
+
+/** PoolKey names a tenant's pool; a higher generation makes older entries drain. */
+export interface PoolKey {
+  readonly tenantId: string
+  readonly generation: number
+}
+
+/**
+ * Caller is whoever waits for the work. `signal` is read only when the caller has to wait or its
+ * statement runs long, so that a getter that makes the signal on demand (Fastify's
+ * `request.signal`) costs the hot path nothing. An `AbortController` is a Caller.
+ */
+export interface Caller {
+  readonly signal: AbortSignal
+}
+
+/** ConnectionTarget is all that it takes to log in as a tenant. */
+export interface ConnectionTarget {
+  /** Name of the data server whose budget the connection counts against. */
+  readonly server: string
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly user: string
+  readonly password: Secret
+  readonly tls: TlsMode
+  /** Settings sent in the start-up packet, e.g. `rls.tenant_id`. */
+  readonly parameters: Readonly<Record<string, string>>
+  /** Connections that this tenant may hold here; the engine's own limit still applies. */
+  readonly maxConnections?: number
+}
+
+/** TlsMode follows libpq's sslmode: `require` encrypts, `verify-full` checks the name as well. */
+export type TlsMode = 'disable' | 'require' | 'verify-full'
+
+/** Rows is a statement's result, with the server's command tag. */
+export type Rows = readonly object[] & { readonly command?: string }
+
+/** Running is one statement on the wire. */
+export interface Running {
+  /** The rows, or the server's error, or the connection's loss. */
+  readonly result: Promise<Rows>
+  /**
+   * cancel asks the server to stop what this connection runs at that moment (PostgreSQL protocol,
+   * CancelRequest); resolves when the server has taken the request. Call it only when this is the
+   * connection's only statement.
+   */
+  cancel(): Promise<void>
+}
+
+/** Connection is one server connection, owned by the engine. Never logged: the driver prints its password. */
+export interface Connection {
+  /** Process id of the server's backend. */
+  readonly pid: number
+  /** run sends a statement; never throws, failures reject its result. */
+  run(statement: Statement): Running
+  /** close says goodbye and resolves when the socket is closed, so that the backend is gone. */
+  close(): Promise<void>
+  /** destroy drops the socket now; what runs on the server is not stopped by it. */
+  destroy(): void
+  /** Resolves when the connection is gone for whatever reason. Never rejects. */
+  readonly lost: Promise<void>
+}
+
+/**
+ * Connect logs in and resolves with a usable connection; rejects with the server's or socket's
+ * error, or when `signal` aborts, and then leaves no socket behind.
+ */
+export type Connect = (target: ConnectionTarget, signal: AbortSignal) => Promise<Connection>
+
+/** Locate finds where and as whom a tenant logs in: reads the sealed credential and opens it. */
+export type Locate = (key: PoolKey, signal: AbortSignal) => Promise<ConnectionTarget>
+
+/** EVICTION_REASONS is why an entry left the registry. */
+export const EVICTION_REASONS = [
+  'idle',
+  'capacity',
+  'budget',
+  'rotation',
+  'suspension',
+  'deletion',
+  'failure',
+  'operator',
+  'shutdown',
+] as const
+export type EvictionReason = (typeof EVICTION_REASONS)[number]
+
+/** ENTRY_STATES is an entry's life: opening -> ready -> draining -> closed, with no way back. */
+export const ENTRY_STATES = ['opening', 'ready', 'draining', 'closed'] as const
+export type EntryState = (typeof ENTRY_STATES)[number]
+
+/** PoolLimits are the hard limits and times of the engine; checked before a connection is made. */
+export interface PoolLimits {
+  /** Resident entries. */
+  readonly maxEntries: number
+  /** Connections of one tenant, draining ones included. */
+  readonly maxConnections: number
+  /** Connections of one data server over all tenants, draining ones included. */
+  readonly serverMaxConnections: number
+  /** Connections being opened at once. */
+  readonly maxOpening: number
+  /** Callers that may wait at once; past it they are refused. */
+  readonly maxWaiting: number
+  readonly idleMs: number
+  /** How long a connection that nobody waits for stays open in a pool that is in use. */
+  readonly connectionIdleMs: number
+  readonly acquireTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly statementTimeoutMs: number
+  readonly drainTimeoutMs: number
+  /** Reopening within this time of an eviction counts as thrash. */
+  readonly thrashMs: number
+}
+
+/** EvictionRecord is one line of the eviction log. Times are epoch milliseconds. */
+export interface EvictionRecord {
+  readonly tenantId: string
+  readonly generation: number
+  readonly reason: EvictionReason
+  readonly at: number
+  /** Time since the entry was created. */
+  readonly ageMs: number
+  /** Time since its last lease ended; 0 when it was in use. */
+  readonly idleMs: number
+  /** Leases that were held when it was evicted; it drains until they end. */
+  readonly leases: number
+  readonly connections: number
+}
+
+/** PoolSnapshot is one entry as operators see it. Times are epoch milliseconds. */
+export interface PoolSnapshot {
+  readonly tenantId: string
+  readonly generation: number
+  readonly server: string | null
+  readonly state: EntryState
+  readonly leases: number
+  readonly waiting: number
+  readonly connections: { readonly opening: number; readonly idle: number; readonly busy: number }
+  readonly createdAt: number
+  readonly lastAccess: number
+  readonly idleMs: number
+  readonly hits: number
+}
+
+/** SweepCandidate is an idle entry that a sweep took or, in a dry run, would take now. */
+export interface SweepCandidate {
+  readonly tenantId: string
+  readonly reason: EvictionReason
+  readonly idleMs: number
+  readonly connections: number
+  /** One sentence for operators. */
+  readonly why: string
+}
+
+export interface SweepReport {
+  readonly dryRun: boolean
+  readonly startedAt: number
+  readonly durationMs: number
+  readonly resident: number
+  readonly idle: number
+  readonly evicted: readonly SweepCandidate[]
+  /** Surplus connections closed in pools that stay. */
+  readonly connectionsClosed: number
+}
+
+/** PoolCounters never go down while the registry lives; an eviction does not reset them. */
+export interface PoolCounters {
+  readonly hits: number
+  readonly opens: { readonly ok: number; readonly failed: number }
+  readonly evictions: Readonly<Record<EvictionReason, number>>
+  readonly reopened: number
+  readonly saturated: number
+  readonly cancelled: number
+  readonly connectionsOpened: number
+  readonly connectionsClosed: number
+}
+
+/** PoolGauges is the registry at this moment. */
+export interface PoolGauges {
+  readonly entries: Readonly<Record<Exclude<EntryState, 'closed'>, number>>
+  readonly leases: number
+  readonly waiting: number
+  readonly connections: {
+    readonly opening: number
+    readonly idle: number
+    readonly busy: number
+    readonly closing: number
+  }
+}
+
+/** PoolObserver hears of what has a duration; counters and gauges are read, not pushed. Must not throw. */
+export interface PoolObserver {
+  opened(outcome: 'ok' | 'failed', ms: number): void
+  waited(ms: number): void
+  drained(ms: number): void
+  swept(ms: number): void
+  evicted(record: EvictionRecord): void
+}
+
+/** Lease is the right to use a tenant's pool for one unit of work; released exactly once. */
+export interface Lease extends AsyncDisposable {
+  readonly tenantId: string
+  readonly db: Db
+  release(): void
+}
+
+/** Pools is what the rest of the house sees of the engine. */
+export interface Pools {
+  /**
+   * use leases the tenant's pool, opening it on first use, for as long as `fn` runs.
+   * @throws LessorError POOL_SATURATED, POOL_OPEN_FAILED, SHUTTING_DOWN, CLIENT_CLOSED_REQUEST,
+   *   and whatever `fn` or locating the tenant throws
+   */
+  use<T>(key: PoolKey, caller: Caller, fn: (db: Db) => Promise<T>): Promise<T>
+  /** acquire is `use` for scopes that are no function; release the lease, or use `await using`. */
+  acquire(key: PoolKey, caller: Caller): Promise<Lease>
+  /** evict takes the tenant's entry out at once; resolves when its last connection is closed. False when there was none. */
+  evict(tenantId: string, reason: EvictionReason): Promise<boolean>
+  sweep(options?: { readonly dryRun?: boolean }): SweepReport
+  counters(): PoolCounters
+  gauges(): PoolGauges
+  snapshots(): readonly PoolSnapshot[]
+  snapshot(tenantId: string): PoolSnapshot | undefined
+  /** evictions returns the last few hundred, newest first. */
+  evictions(): readonly EvictionRecord[]
+  /** close refuses new work, lets leases end (or cuts them at the drain deadline), closes all. Memoised. */
+  close(): Promise<void>
+  /** destroy ends everything now; what runs fails with `error`. Memoised. */
+  destroy(error: Error): Promise<void>
+}

@@ -1,0 +1,61 @@
+import { isLessorError, LessorError } from '../errors.ts'
+
+/** Codes of postgres.js and of Node's sockets for a connection that is gone. */
+const LOST = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'CONNECTION_ENDED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+])
+
+/**
+ * SQLSTATEs with which a server ends a session: admin_shutdown, crash_shutdown, cannot_connect_now,
+ * idle_in_transaction_session_timeout (PostgreSQL manual, appendix A, classes 57 and 25).
+ */
+const ENDED = new Set(['57P01', '57P02', '57P03', '57P05', '25P03', '25P04'])
+
+/** errorCode returns the SQLSTATE or system code of an error, if it has one. */
+export function errorCode(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code
+  return typeof code === 'string' ? code : undefined
+}
+
+/** statementError says what a failed statement means to its caller; the server's own refusals stay as they are. */
+export function statementError(error: unknown): unknown {
+  const code = errorCode(error)
+  if (code === undefined || isLessorError(error)) return error
+  if (LOST.has(code) || ENDED.has(code)) {
+    return new LessorError(
+      'CONNECTION_LOST',
+      'The database connection was lost while the statement ran; it may or may not have taken effect.',
+      { cause: error, retryAfterSeconds: 1 },
+    )
+  }
+  // query_canceled without a cancel of ours: the role's statement_timeout.
+  if (code === '57014') {
+    return new LessorError('STATEMENT_TIMEOUT', 'The statement ran into its time limit.', { cause: error })
+  }
+  return error
+}
+
+/** openError says what a failed login means to the callers who wait for it. */
+export function openError(error: unknown): LessorError {
+  if (error instanceof LessorError) return error
+  const code = errorCode(error)
+  return new LessorError(
+    'POOL_OPEN_FAILED',
+    `The tenant's database could not be reached${code === undefined ? '' : ` (${code})`}.`,
+    { cause: error, retryAfterSeconds: 1 },
+  )
+}
+
+/**
+ * isLoginRefused tells a credential that does not work (28P01 invalid_password, 28000
+ * invalid_authorization_specification) from a server that does not answer.
+ */
+export function isLoginRefused(error: LessorError): boolean {
+  const code = errorCode(error.cause)
+  return code === '28P01' || code === '28000'
+}

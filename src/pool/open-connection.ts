@@ -1,0 +1,146 @@
+import type { Socket } from 'node:net'
+import postgres, { type PendingQuery, type Row, type Sql } from 'postgres'
+import type { Connect, Connection, ConnectionTarget, Running } from './contract.ts'
+import { openSocket } from './open-socket.ts'
+import { runStatement } from './run-statement.ts'
+import { type Statement, sql } from './statement.ts'
+
+const BACKEND_PID = sql`select pg_backend_pid() as pid`
+
+/**
+ * openConnection logs in and resolves with one server connection: a postgres.js handle of `max: 1`
+ * whose socket is ours, so that closing it can be awaited to the end and a lost connection is never
+ * reopened behind the engine's back.
+ *
+ * @throws the server's PostgresError, the socket's error, or `signal.reason`; no socket is left then
+ */
+export const openConnection: Connect = async (target, signal) => {
+  signal.throwIfAborted()
+  const sockets = new SocketSource(target)
+  const abort = () => sockets.destroy()
+  signal.addEventListener('abort', abort, { once: true })
+  const handle = openHandle(target, sockets)
+  try {
+    const [row] = await runStatement(handle, BACKEND_PID)
+    return new DriverConnection(handle, sockets, Number(row?.pid))
+  } catch (error) {
+    sockets.destroy()
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+function openHandle(target: ConnectionTarget, sockets: SocketSource): Sql {
+  return postgres({
+    host: target.host,
+    port: target.port,
+    database: target.database,
+    username: target.user,
+    // A function, so that the driver's options object does not hold the plain password.
+    password: () => target.password.reveal(),
+    // TLS is negotiated by openSocket; the driver would drop our listeners on the socket.
+    ssl: false,
+    max: 1,
+    // The engine decides when a connection ends; the driver's own limits would end it under a statement.
+    max_lifetime: null,
+    idle_timeout: 0,
+    connect_timeout: 0,
+    backoff: false,
+    fetch_types: false,
+    connection: { application_name: 'lessor', TimeZone: 'UTC', ...target.parameters },
+    onnotice: () => {},
+    // Not in the driver's types: its `socket` option, and `no_subscribe`, which spares each handle a
+    // second set of options for logical replication.
+    ...{ socket: () => sockets.open(), no_subscribe: true },
+  })
+}
+
+/**
+ * SocketSource makes the sockets of one driver handle: the first is the session, later ones carry
+ * cancel requests. A second session is refused, because the driver would reconnect on its own.
+ */
+class SocketSource {
+  readonly #target: ConnectionTarget
+  readonly #session: Socket[] = []
+  #destroyed = false
+  #opened = false
+  #resolveClosed: () => void = () => {}
+  /** Resolves when the session's socket is closed. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.#resolveClosed = resolve
+  })
+  /** Cancel requests about to ask for a socket; only DriverConnection.cancel raises it. */
+  cancelling = 0
+
+  constructor(target: ConnectionTarget) {
+    this.#target = target
+  }
+
+  async open(): Promise<Socket> {
+    if (this.cancelling > 0) {
+      this.cancelling -= 1
+      return openSocket(this.#target, () => {})
+    }
+    if (this.#opened || this.#destroyed) throw new Error('The connection was closed by the server.')
+    this.#opened = true
+    const socket = await openSocket(this.#target, (each) => {
+      this.#session.push(each)
+    })
+    // A socket that closed already has emitted its event; the driver finds out when it writes.
+    if (socket.closed) this.#resolveClosed()
+    else socket.once('close', this.#resolveClosed)
+    return socket
+  }
+
+  destroy(): void {
+    this.#destroyed = true
+    for (const socket of this.#session) socket.destroy()
+  }
+}
+
+class DriverConnection implements Connection {
+  readonly #handle: Sql
+  readonly #sockets: SocketSource
+  readonly pid: number
+  readonly lost: Promise<void>
+
+  constructor(handle: Sql, sockets: SocketSource, pid: number) {
+    this.#handle = handle
+    this.#sockets = sockets
+    this.pid = pid
+    this.lost = sockets.closed
+  }
+
+  run(statement: Statement): Running {
+    const query = runStatement(this.#handle, statement)
+    return { result: query.execute(), cancel: () => this.#cancel(query) }
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.end()
+    await this.#sockets.closed
+  }
+
+  destroy(): void {
+    this.#sockets.destroy()
+  }
+
+  async #cancel(query: PendingQuery<Row[]>): Promise<void> {
+    // query.cancel() drops the promise of its own canceller, so that a cancel request that fails
+    // would be an unhandled rejection; calling the canceller itself hands it to us.
+    const { active, canceller } = query as unknown as Cancellable
+    if (typeof canceller !== 'function')
+      throw new Error('bug: the driver has no canceller for a running query')
+    if (!active) return
+    this.#sockets.cancelling += 1
+    await canceller(query)
+  }
+}
+
+/** The parts of the driver's Query class that its types leave out (postgres.js 3.4, src/query.js). */
+interface Cancellable {
+  /** True while it is the statement that the server works on. */
+  readonly active: boolean
+  readonly canceller: ((query: PendingQuery<Row[]>) => Promise<void>) | null
+}

@@ -1,0 +1,108 @@
+import type { LessorError } from '../errors.ts'
+import type { Caller, Connection, Running } from './contract.ts'
+import type { Statement } from './statement.ts'
+
+/**
+ * SlotState is a connection's life as the pool sees it: opening -> idle <-> busy or held -> closing
+ * -> closed. `busy` runs at most two statements, of any callers; `held` belongs to one transaction.
+ */
+export type SlotState = 'opening' | 'idle' | 'busy' | 'held' | 'closing' | 'closed'
+
+const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
+  opening: ['idle', 'closed'],
+  idle: ['busy', 'held', 'closing', 'closed'],
+  busy: ['idle', 'closing', 'closed'],
+  held: ['idle', 'closing', 'closed'],
+  closing: ['closed'],
+  closed: [],
+}
+
+/** Flight is one statement on the wire. */
+export interface Flight {
+  readonly caller: Caller | undefined
+  readonly running: Running
+  /** Why it has to stop; what its caller gets instead of the server's 57014. */
+  doomed: LessorError | undefined
+  /** When the cancel request left; undefined until it may be sent without hitting a neighbour. */
+  cancelledAt: number | undefined
+  unwatch: (() => void) | undefined
+}
+
+/** Slot is one connection's place in a pool. Only the pool that owns it calls its methods. */
+export class Slot {
+  #state: SlotState = 'opening'
+  #connection: Connection | undefined
+  /** On the wire, in order: the server works on the first. Only `start` and `finish` change it. */
+  readonly #flights: Flight[] = []
+  /** When the state last changed, or the first flight became first. Epoch milliseconds. */
+  since: number
+  /** Cancel requests under way: nothing new goes onto this connection until the server has taken them. */
+  fences = 0
+  /** Ends the opening. */
+  readonly opening = new AbortController()
+
+  constructor(now: number) {
+    this.since = now
+  }
+
+  get state(): SlotState {
+    return this.#state
+  }
+
+  get flights(): readonly Flight[] {
+    return this.#flights
+  }
+
+  get connection(): Connection {
+    if (this.#connection === undefined) throw new Error('bug: the connection is not open yet')
+    return this.#connection
+  }
+
+  get isOpen(): boolean {
+    return this.#state === 'idle' || this.#state === 'busy' || this.#state === 'held'
+  }
+
+  /** become is the one place where the state changes. */
+  become(state: SlotState, now: number): void {
+    if (!NEXT[this.#state].includes(state)) throw new Error(`bug: slot ${this.#state} -> ${state}`)
+    this.#state = state
+    this.since = now
+  }
+
+  attach(connection: Connection): void {
+    this.#connection = connection
+  }
+
+  start(statement: Statement, caller: Caller | undefined, now: number): Flight {
+    if (this.#flights.length === 0) this.since = now
+    const flight: Flight = {
+      caller,
+      running: this.connection.run(statement),
+      doomed: undefined,
+      cancelledAt: undefined,
+      unwatch: undefined,
+    }
+    this.#flights.push(flight)
+    return flight
+  }
+
+  finish(flight: Flight, now: number): void {
+    const index = this.#flights.indexOf(flight)
+    if (index === -1) throw new Error('bug: a statement ended twice')
+    this.#flights.splice(index, 1)
+    if (index === 0) this.since = now
+    flight.unwatch?.()
+  }
+}
+
+/** SlotOwner is what the engine as a whole needs of the pool that a slot belongs to. */
+export interface SlotOwner {
+  readonly tenantId: string
+  readonly server: string
+  /** Connections that are open or being opened. */
+  readonly open: number
+  /** tick looks after one slot's deadlines. */
+  tick(slot: Slot, now: number): void
+  /** close says goodbye to an idle connection. */
+  close(slot: Slot): void
+}

@@ -1,0 +1,170 @@
+import type { Clock } from '../clock.ts'
+import { LessorError } from '../errors.ts'
+import type { Caller } from './contract.ts'
+
+/** How long a caller waits before its signal is read at all; see {@link Caller}. */
+const WATCH_AFTER_MS = 100
+
+/** Waiter is one caller in a queue. It leaves exactly once: served, refused, or gone. */
+export interface Waiter<T> {
+  readonly want: T
+  readonly caller: Caller | undefined
+  readonly since: number
+  readonly deadline: number
+}
+
+interface Entry<T> extends Waiter<T> {
+  readonly refuse: (error: Error) => void
+  unwatch: (() => void) | undefined
+}
+
+/**
+ * WaitingRoom bounds how many callers wait in the whole engine and looks after their deadlines.
+ * Every queue belongs to one room; `tick` of the room serves all of them.
+ */
+export class WaitingRoom {
+  readonly #clock: Clock
+  readonly #limit: number
+  readonly #onRefused: () => void
+  readonly #queues = new Set<WaitQueue<unknown>>()
+  #size = 0
+
+  constructor(clock: Clock, limit: number, onRefused: () => void) {
+    this.#clock = clock
+    this.#limit = limit
+    this.#onRefused = onRefused
+  }
+
+  /** Callers that wait. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** False while any queue has a waiter, be it a caller or the engine itself. */
+  get isEmpty(): boolean {
+    return this.#queues.size === 0
+  }
+
+  now(): number {
+    return this.#clock.now()
+  }
+
+  /** tick refuses every waiter whose deadline has passed or whose caller has gone. */
+  tick(): void {
+    const now = this.now()
+    for (const queue of this.#queues) queue.tick(now)
+  }
+
+  /** entered is called by a queue before it takes a waiter; one without a caller is the engine's own and always has room. @throws LessorError POOL_SATURATED */
+  entered(queue: WaitQueue<unknown>, caller: Caller | undefined): void {
+    if (caller !== undefined && this.#size >= this.#limit) {
+      this.#onRefused()
+      throw new LessorError('POOL_SATURATED', `${this.#size} callers wait for a connection already.`, {
+        retryAfterSeconds: 1,
+      })
+    }
+    if (caller !== undefined) this.#size += 1
+    this.#queues.add(queue)
+  }
+
+  /** left is called by a queue after a waiter has left it. */
+  left(queue: WaitQueue<unknown>, caller: Caller | undefined): void {
+    if (caller !== undefined) this.#size -= 1
+    if (queue.size === 0) this.#queues.delete(queue)
+  }
+
+  saturated(waitedMs: number): LessorError {
+    this.#onRefused()
+    return new LessorError(
+      'POOL_SATURATED',
+      `No database connection came free within ${Math.round(waitedMs)} ms.`,
+      { retryAfterSeconds: 1 },
+    )
+  }
+}
+
+/** WaitQueue is first come, first served. A waiter costs no timer: the room's tick looks after it. */
+export class WaitQueue<T> {
+  readonly #room: WaitingRoom
+  /** In order of arrival. Only `add` and `#leave` change it. */
+  readonly #waiters = new Set<Entry<T>>()
+
+  constructor(room: WaitingRoom) {
+    this.#room = room
+  }
+
+  get size(): number {
+    return this.#waiters.size
+  }
+
+  /** first is the waiter to be served next. */
+  get first(): Waiter<T> | undefined {
+    return this.#waiters.values().next().value
+  }
+
+  /**
+   * add takes a caller in; `refuse` is called at most once, and never after the waiter was served.
+   * @throws LessorError POOL_SATURATED when the room is full
+   */
+  add(want: T, caller: Caller | undefined, timeoutMs: number, refuse: (error: Error) => void): void {
+    this.#room.entered(this as WaitQueue<unknown>, caller)
+    const since = this.#room.now()
+    this.#waiters.add({ want, caller, since, deadline: since + timeoutMs, refuse, unwatch: undefined })
+  }
+
+  /** shift takes the first waiter out, to be served. */
+  shift(): Waiter<T> | undefined {
+    const first = this.#waiters.values().next().value
+    if (first !== undefined) this.#leave(first)
+    return first
+  }
+
+  refuseAll(error: Error): void {
+    for (const waiter of [...this.#waiters]) this.#refuse(waiter, error)
+  }
+
+  tick(now: number): void {
+    for (const waiter of this.#waiters) {
+      if (now >= waiter.deadline) this.#refuse(waiter, this.#room.saturated(now - waiter.since))
+      else if (waiter.unwatch === undefined && now - waiter.since >= WATCH_AFTER_MS) this.#watch(waiter)
+    }
+  }
+
+  #watch(waiter: Entry<T>): void {
+    waiter.unwatch = onAbort(waiter.caller, (error) => this.#refuse(waiter, error))
+  }
+
+  #refuse(waiter: Entry<T>, error: Error): void {
+    if (!this.#waiters.has(waiter)) return
+    this.#leave(waiter)
+    waiter.refuse(error)
+  }
+
+  #leave(waiter: Entry<T>): void {
+    this.#waiters.delete(waiter)
+    waiter.unwatch?.()
+    this.#room.left(this as WaitQueue<unknown>, waiter.caller)
+  }
+}
+
+/**
+ * onAbort calls `gone` when the caller's signal aborts, at once if it has already; returns the
+ * function that stops listening.
+ */
+export function onAbort(caller: Caller | undefined, gone: (error: LessorError) => void): () => void {
+  const signal = caller?.signal
+  if (signal === undefined) return () => {}
+  const listener = () => gone(abortError(signal))
+  if (signal.aborted) {
+    listener()
+    return () => {}
+  }
+  signal.addEventListener('abort', listener, { once: true })
+  return () => signal.removeEventListener('abort', listener)
+}
+
+function abortError(signal: AbortSignal): LessorError {
+  return new LessorError('CLIENT_CLOSED_REQUEST', 'The caller went away before the work was done.', {
+    cause: signal.reason,
+  })
+}

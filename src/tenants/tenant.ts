@@ -1,0 +1,47 @@
+/** PLACEMENTS is where a tenant's rows live and what walls them off. */
+export const PLACEMENTS = ['row', 'role', 'schema', 'database'] as const
+export type PlacementName = (typeof PLACEMENTS)[number]
+
+export const TENANT_STATUSES = ['provisioning', 'active', 'suspended', 'deleting', 'deleted'] as const
+export type TenantStatus = (typeof TENANT_STATUSES)[number]
+
+/** Quota is what a tenant may use at most; an absent limit is the service's own. */
+export interface Quota {
+  /** Database connections of this tenant in one process. */
+  readonly connections?: number
+}
+
+/** Tenant is one isolated data store in a namespace. */
+export interface Tenant {
+  readonly id: string
+  readonly name: string
+  /** Name of the namespace that owns it. */
+  readonly namespace: string
+  readonly namespaceId: string
+  readonly placement: PlacementName
+  /** Name of the data server that holds it. */
+  readonly server: string
+  readonly status: TenantStatus
+  /** Goes up whenever older pools must drain. */
+  readonly generation: number
+  readonly quota: Quota
+  readonly createdAt: Date
+  readonly updatedAt: Date
+}
+
+/** TenantRef is what a request carries of its tenant: enough to lease its pool without a look-up. */
+export interface TenantRef {
+  readonly tenantId: string
+  readonly generation: number
+  readonly namespaceId: string
+  readonly status: TenantStatus
+}
+
+const UUID = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/i
+
+/** parseTenantId returns the canonical lower-case form of a UUID, or undefined when it is none. */
+export function parseTenantId(text: string): string | undefined {
+  if (!UUID.test(text)) return undefined
+  const hex = text.replaceAll('-', '').toLowerCase()
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}

@@ -1,0 +1,181 @@
+import type {
+  Connect,
+  Connection,
+  ConnectionTarget,
+  PoolLimits,
+  Rows,
+  Running,
+} from '../../src/pool/contract.ts'
+import type { Statement } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
+
+/** Clock that tests move. */
+export class FakeClock {
+  time = 1_000_000
+
+  now(): number {
+    return this.time
+  }
+}
+
+export const LIMITS: PoolLimits = {
+  maxEntries: 10,
+  maxConnections: 4,
+  serverMaxConnections: 20,
+  maxOpening: 8,
+  maxWaiting: 1000,
+  idleMs: 60_000,
+  connectionIdleMs: 10_000,
+  acquireTimeoutMs: 5_000,
+  connectTimeoutMs: 5_000,
+  statementTimeoutMs: 15_000,
+  drainTimeoutMs: 30_000,
+  thrashMs: 60_000,
+}
+
+export function target(tenantId: string, server = 'default'): ConnectionTarget {
+  return {
+    server,
+    host: '127.0.0.1',
+    port: 5432,
+    database: 'app',
+    user: tenantId,
+    password: new Secret('secret'),
+    tls: 'disable',
+    parameters: {},
+  }
+}
+
+interface Flight {
+  readonly statement: Statement
+  readonly resolve: (rows: Rows) => void
+  readonly reject: (error: Error) => void
+}
+
+/** FakeConnection runs a statement until the test answers it. Misuse by the engine throws. */
+export class FakeConnection implements Connection {
+  readonly #driver: FakeDriver
+  readonly target: ConnectionTarget
+  readonly pid: number
+  readonly flights: Flight[] = []
+  cancels = 0
+  /** Whether a cancel request ends the statement. */
+  obeys = true
+  state: 'open' | 'closing' | 'gone' = 'open'
+  #lose: () => void = () => {}
+  readonly lost = new Promise<void>((resolve) => {
+    this.#lose = resolve
+  })
+
+  constructor(driver: FakeDriver, target: ConnectionTarget, pid: number) {
+    this.#driver = driver
+    this.target = target
+    this.pid = pid
+  }
+
+  run(statement: Statement): Running {
+    const result = new Promise<Rows>((resolve, reject) => {
+      if (this.state !== 'open') {
+        reject(Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED' }))
+        return
+      }
+      this.flights.push({ statement, resolve, reject })
+    })
+    return { result, cancel: () => this.#cancel() }
+  }
+
+  /** answer ends the statement that the server works on. */
+  answer(outcome: 'ok' | 'error' = 'ok'): void {
+    const flight = this.flights.shift()
+    if (flight === undefined) return
+    if (outcome === 'ok') flight.resolve(rowsFor(flight.statement, this.target.user))
+    else flight.reject(Object.assign(new Error('refused by the server'), { code: '22012' }))
+    if (this.state === 'closing' && this.flights.length === 0) this.lose()
+  }
+
+  lose(): void {
+    if (this.state === 'gone') return
+    this.state = 'gone'
+    this.#driver.live.delete(this)
+    for (const flight of this.flights.splice(0)) {
+      flight.reject(Object.assign(new Error('lost'), { code: 'CONNECTION_CLOSED' }))
+    }
+    this.#lose()
+  }
+
+  async close(): Promise<void> {
+    if (this.state === 'gone') return
+    this.state = 'closing'
+    if (this.flights.length === 0) {
+      await Promise.resolve()
+      this.lose()
+    }
+    await this.lost
+  }
+
+  destroy(): void {
+    this.lose()
+  }
+
+  async #cancel(): Promise<void> {
+    this.cancels += 1
+    this.#driver.onCancel(this)
+    if (!this.obeys) return
+    const flight = this.flights.shift()
+    flight?.reject(Object.assign(new Error('canceling statement'), { code: '57014' }))
+  }
+}
+
+function rowsFor(statement: Statement, user: string): Rows {
+  const [command = ''] = statement.strings
+  const rows: object[] = [{ user, value: statement.values[0] }]
+  return Object.assign(rows, { command: command.trim().split(' ')[0]?.toUpperCase() ?? '' })
+}
+
+interface Opening {
+  readonly target: ConnectionTarget
+  readonly finish: (error?: Error) => void
+}
+
+/** FakeDriver opens connections when the test says so, or at once. */
+export class FakeDriver {
+  readonly live = new Set<FakeConnection>()
+  readonly openings = new Set<Opening>()
+  /** Called after every change of what is live or opening. */
+  onChange: () => void = () => {}
+  onCancel: (connection: FakeConnection) => void = () => {}
+  automatic = true
+  failNext: Error | undefined
+  #pids = 0
+
+  readonly connect: Connect = (target, signal) =>
+    new Promise((resolve, reject) => {
+      const opening: Opening = {
+        target,
+        finish: (error) => {
+          if (!this.openings.delete(opening)) return
+          if (error !== undefined) {
+            reject(error)
+            return
+          }
+          this.#pids += 1
+          const connection = new FakeConnection(this, target, this.#pids)
+          this.live.add(connection)
+          this.onChange()
+          resolve(connection)
+        },
+      }
+      this.openings.add(opening)
+      signal.addEventListener('abort', () => opening.finish(signal.reason), { once: true })
+      this.onChange()
+      const error = this.failNext
+      this.failNext = undefined
+      if (error !== undefined) opening.finish(error)
+      else if (this.automatic) opening.finish()
+    })
+}
+
+/** settle lets everything run that is due now. */
+export async function settle(): Promise<void> {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve))
+}

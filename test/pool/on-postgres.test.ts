@@ -1,0 +1,177 @@
+import postgres from 'postgres'
+import t from 'tap'
+import { systemClock } from '../../src/clock.ts'
+import type { ConnectionTarget, PoolLimits } from '../../src/pool/contract.ts'
+import { openConnection } from '../../src/pool/open-connection.ts'
+import { PoolRegistry } from '../../src/pool/registry.ts'
+import { ident, sql } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
+import { testDatabase } from '../support/database.ts'
+import { LIMITS } from './fake-driver.ts'
+
+async function setUp(t: Parameters<typeof testDatabase>[0], changes: Partial<PoolLimits> = {}) {
+  const { url } = await testDatabase(t)
+  const { hostname, port, username, password, pathname } = new URL(url)
+  const target: ConnectionTarget = {
+    server: 'default',
+    host: hostname,
+    port: Number(port),
+    database: pathname.slice(1),
+    user: decodeURIComponent(username),
+    password: new Secret(decodeURIComponent(password)),
+    tls: 'disable',
+    parameters: {},
+  }
+  const watcher = postgres(url, { max: 1, onnotice: () => {} })
+  const registry = new PoolRegistry({
+    limits: { ...LIMITS, ...changes },
+    clock: systemClock,
+    connect: openConnection,
+    locate: async (key) => ({ ...target, parameters: { 'lessor.tenant': key.tenantId } }),
+  })
+  t.teardown(async () => {
+    await registry.destroy(new Error('test over'))
+    await watcher.end()
+  })
+  const key = (tenantId: string) => ({ tenantId, generation: 1 })
+  const backends = async () => {
+    const [row] = await watcher<{ count: number }[]>`
+      select count(*)::int as count from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid()`
+    return row?.count ?? 0
+  }
+  return { registry, key, backends, watcher }
+}
+
+t.test('churning tenants never have more backends than the budget, draining ones included', async (t) => {
+  const { registry, key, backends } = await setUp(t, {
+    maxEntries: 5,
+    maxConnections: 3,
+    serverMaxConnections: 6,
+    acquireTimeoutMs: 60_000,
+  })
+  let isDone = false
+  let peak = 0
+  const watching = (async () => {
+    while (!isDone) peak = Math.max(peak, await backends())
+  })()
+  const names = Array.from({ length: 20 }, (_, i) => `t${i}`)
+  const work = Array.from({ length: 400 }, async (_, i) => {
+    const tenant = names[(i * 7) % names.length] ?? 't0'
+    const rows = await registry.use(key(tenant), new AbortController(), (db) =>
+      db.query<{ tenant: string; i: number }>(
+        sql`select current_setting('lessor.tenant') as tenant, ${i}::int as i, pg_sleep(0.002)`,
+      ),
+    )
+    return rows[0]?.tenant === tenant && rows[0].i === i
+  })
+  const right = (await Promise.all(work)).filter(Boolean).length
+  isDone = true
+  await watching
+  t.equal(right, 400, 'every answer is its own')
+  t.ok(peak > 0 && peak <= 6, `at most 6 backends, seen ${peak}`)
+  const { evictions, connectionsOpened } = registry.counters()
+  t.ok(evictions.capacity > 0)
+  t.ok(connectionsOpened > 6)
+  await registry.close()
+  t.equal(await backends(), 0)
+})
+
+t.test('a transaction commits, rolls back, and knows a silent rollback', async (t) => {
+  const { registry, key, watcher } = await setUp(t)
+  await watcher`create table things (id int primary key)`
+  const caller = new AbortController()
+  await registry.use(key('a'), caller, (db) =>
+    db.transaction(async (tx) => {
+      await tx.query(sql`insert into ${ident('things')} values (${1})`)
+      await t.rejects(
+        tx.transaction(async (inner) => {
+          await inner.query(sql`insert into things values (${2})`)
+          await inner.query(sql`insert into things values (${1})`)
+        }),
+        { code: '23505' },
+      )
+      await tx.query(sql`insert into things values (${3})`)
+    }),
+  )
+  await t.rejects(
+    registry.use(key('a'), caller, (db) =>
+      db.transaction(async (tx) => {
+        await tx.query(sql`insert into things values (${4})`)
+        throw new Error('no')
+      }),
+    ),
+    { message: 'no' },
+  )
+  await t.rejects(
+    registry.use(key('a'), caller, (db) =>
+      db.transaction(async (tx) => {
+        await tx.query(sql`insert into things values (${5})`)
+        await tx.query(sql`select 1 / 0`).catch(() => {})
+      }),
+    ),
+    /rolled back/,
+  )
+  const rows = await watcher<{ id: number }[]>`select id from things order by id`
+  t.strictSame(
+    rows.map(({ id }) => id),
+    [1, 3],
+  )
+  t.equal(registry.snapshot('a')?.connections.idle, 1, 'the connection is clean and kept')
+})
+
+t.test('a caller who goes away stops his statement at the server', async (t) => {
+  const { registry, key, watcher } = await setUp(t)
+  const caller = new AbortController()
+  const gone = t.rejects(
+    registry.use(key('a'), caller, (db) => db.query(sql`select pg_sleep(300)`)),
+    { code: 'CLIENT_CLOSED_REQUEST' },
+  )
+  const sleeping = async () =>
+    (
+      await watcher`select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`
+    ).length
+  while ((await sleeping()) === 0);
+  caller.abort()
+  await gone
+  t.equal(await sleeping(), 0)
+  const [row] = await registry.use(key('a'), new AbortController(), (db) => db.query(sql`select 1 as one`))
+  t.strictSame(row, { one: 1 })
+})
+
+t.test('a statement_timeout of the session answers STATEMENT_TIMEOUT', async (t) => {
+  const { registry, key } = await setUp(t)
+  await t.rejects(
+    registry.use(key('a'), new AbortController(), (db) =>
+      db.transaction(async (tx) => {
+        await tx.query(sql`set local statement_timeout = 10`)
+        await tx.query(sql`select pg_sleep(300)`)
+      }),
+    ),
+    { code: 'STATEMENT_TIMEOUT' },
+  )
+})
+
+t.test('a backend that the server ends fails only what ran on it', async (t) => {
+  const { registry, key, watcher } = await setUp(t)
+  const cut = t.rejects(
+    registry.use(key('a'), new AbortController(), (db) => db.query(sql`select pg_sleep(300)`)),
+    { code: 'CONNECTION_LOST' },
+  )
+  const kill = () => watcher`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where wait_event = 'PgSleep' and datname = current_database()`
+  while ((await kill()).length === 0);
+  await cut
+  const [row] = await registry.use(key('a'), new AbortController(), (db) => db.query(sql`select 1 as one`))
+  t.strictSame(row, { one: 1 })
+})
+
+t.test('the server refuses a statement, and its error reaches the caller as it is', async (t) => {
+  const { registry, key } = await setUp(t)
+  await t.rejects(
+    registry.use(key('a'), new AbortController(), (db) => db.query(sql`select 1 / ${0}::int`)),
+    { code: '22012' },
+  )
+  t.equal(registry.snapshot('a')?.connections.idle, 1)
+})

@@ -1,0 +1,124 @@
+import t from 'tap'
+import type { ConnectionTarget } from '../../src/pool/contract.ts'
+import { openConnection } from '../../src/pool/open-connection.ts'
+import { sql } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
+import { testDatabase } from '../support/database.ts'
+
+const never = new AbortController().signal
+
+function targetOf(url: string, changes: Partial<ConnectionTarget> = {}): ConnectionTarget {
+  const { hostname, port, username, password, pathname } = new URL(url)
+  return {
+    server: 'default',
+    host: hostname,
+    port: Number(port),
+    database: pathname.slice(1),
+    user: decodeURIComponent(username),
+    password: new Secret(decodeURIComponent(password)),
+    tls: 'disable',
+    parameters: {},
+    ...changes,
+  }
+}
+
+async function backends(url: string, pid: number): Promise<number> {
+  const watcher = await openConnection(targetOf(url), never)
+  try {
+    const rows = await watcher.run(sql`select 1 from pg_stat_activity where pid = ${pid}`).result
+    return rows.length
+  } finally {
+    await watcher.close()
+  }
+}
+
+t.test(
+  'a connection runs statements, tells its backend, and is gone from the server once closed',
+  async (t) => {
+    const { url } = await testDatabase(t)
+    const connection = await openConnection(targetOf(url, { parameters: { 'rls.tenant_id': 'abc' } }), never)
+    const rows = await connection.run(
+      sql`select current_setting('rls.tenant_id') as tenant, current_setting('TimeZone') as zone, ${1}::int + 1 as two`,
+    ).result
+    t.strictSame([...rows], [{ tenant: 'abc', zone: 'UTC', two: 2 }])
+    t.equal(rows.command, 'SELECT')
+    t.equal(await backends(url, connection.pid), 1)
+    await connection.close()
+    t.equal(await backends(url, connection.pid), 0)
+    await connection.lost
+  },
+)
+
+t.test('a cancel request stops the statement that runs', async (t) => {
+  const { url } = await testDatabase(t)
+  const connection = await openConnection(targetOf(url), never)
+  t.teardown(() => connection.close())
+  const slow = connection.run(sql`select pg_sleep(60)`)
+  const refused = t.rejects(slow.result, { code: '57014' })
+  // The request is lost when the statement has not begun, so wait until the server runs it.
+  while ((await activity(url, connection.pid)) !== 'active');
+  await slow.cancel()
+  await refused
+  const [row] = await connection.run(sql`select 1 as one`).result
+  t.strictSame(row, { one: 1 })
+  await slow.cancel()
+  t.pass('cancelling a statement that has ended does nothing')
+})
+
+t.test('a connection that the server ends is lost and does not come back', async (t) => {
+  const { url } = await testDatabase(t)
+  const connection = await openConnection(targetOf(url), never)
+  const other = await openConnection(targetOf(url), never)
+  t.teardown(() => other.close())
+  await other.run(sql`select pg_terminate_backend(${connection.pid}::int)`).result
+  await connection.lost
+  await t.rejects(connection.run(sql`select 1`).result)
+})
+
+t.test('a wrong password is refused with its SQLSTATE and leaves no socket', async (t) => {
+  const { url } = await testDatabase(t)
+  await t.rejects(openConnection(targetOf(url, { password: new Secret('wrong') }), never), { code: '28P01' })
+})
+
+t.test('nobody listening is an error at once', async (t) => {
+  await t.rejects(openConnection(targetOf('postgres://user:pass@127.0.0.1:1/db'), never), {
+    code: 'ECONNREFUSED',
+  })
+})
+
+t.test('an abort ends the opening with its reason', async (t) => {
+  const { url } = await testDatabase(t)
+  const reason = new Error('too late')
+  await t.rejects(openConnection(targetOf(url), AbortSignal.abort(reason)), reason)
+  const controller = new AbortController()
+  const opening = openConnection(targetOf(url), controller.signal)
+  controller.abort(reason)
+  await t.rejects(opening, reason)
+})
+
+t.test('a server without TLS is refused when TLS is required', async (t) => {
+  const { url } = await testDatabase(t)
+  await t.rejects(openConnection(targetOf(url, { tls: 'require' }), never), /does not accept TLS/)
+})
+
+t.test('printing a connection shows no password', async (t) => {
+  const { url } = await testDatabase(t)
+  const { inspect } = await import('node:util')
+  const target = targetOf(url)
+  const connection = await openConnection(target, never)
+  t.teardown(() => connection.close())
+  const text = inspect(connection, { depth: 20, showHidden: true }) + JSON.stringify(target) + inspect(target)
+  t.notMatch(text, target.password.reveal())
+})
+
+async function activity(url: string, pid: number): Promise<string | undefined> {
+  const watcher = await openConnection(targetOf(url), never)
+  try {
+    const [row] = await watcher.run(
+      sql`select state, wait_event from pg_stat_activity where pid = ${pid} and wait_event = 'PgSleep'`,
+    ).result
+    return (row as { state: string } | undefined)?.state
+  } finally {
+    await watcher.close()
+  }
+}
