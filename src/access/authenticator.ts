@@ -1,0 +1,190 @@
+import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../clock.ts'
+import { LessorError } from '../errors.ts'
+import type { Db } from '../pool/statement.ts'
+import type { Secret } from '../secret.ts'
+import { type ApiKey, parseApiKey } from './api-key.ts'
+import { Gate } from './gate.ts'
+import { findKey, type KeyRecord } from './key-store.ts'
+import type { Principal } from './principal.ts'
+import { argon2idHasher, type SecretHasher, UNMATCHABLE_HASH } from './secret-hasher.ts'
+
+export interface AuthenticatorOptions {
+  /** The control database. */
+  readonly db: Db
+  /** At least 32 visible ASCII characters. */
+  readonly operatorKey: Secret
+  readonly clock: Clock
+  /** How long a verified key is believed before its row is read again; 60 s by default. */
+  readonly verifiedMs?: number
+  /** How long a refused key is refused unseen; 10 s by default. */
+  readonly refusedMs?: number
+  /** Keys remembered of each sort; 10,000 by default. */
+  readonly maxRemembered?: number
+  /** argon2 verifications at once; 2 by default. */
+  readonly concurrency?: number
+  /** Keys that may wait for their verification; 64 by default. */
+  readonly maxWaiting?: number
+  readonly hasher?: SecretHasher
+}
+
+type ApiKeyPrincipal = Extract<Principal, { kind: 'api_key' }>
+
+/** Verified is a key whose secret this process has checked against `hash`. */
+interface Verified {
+  /** Keyed hash of the whole key. */
+  readonly digest: Buffer
+  readonly hash: string
+  readonly principal: ApiKeyPrincipal
+  /** Until when, by the clock, its row need not be read again. */
+  readonly freshUntil: number
+}
+
+const OPERATOR: Principal = Object.freeze({ kind: 'operator' })
+const OPERATOR_KEY = /^[!-~]{32,}$/
+
+/**
+ * Authenticator finds out whose key a caller holds. Keys are compared and remembered by HMAC-SHA-256
+ * under a random key of this process, so that neither the time a comparison takes nor a dump of the
+ * heap tells about keys. argon2 runs once for a key and process: when a verified key has to be
+ * looked at again, reading its row is enough, since the digest proves that it is the same secret.
+ */
+export class Authenticator {
+  readonly #db: Db
+  readonly #clock: Clock
+  readonly #hasher: SecretHasher
+  readonly #verifiedMs: number
+  readonly #refusedMs: number
+  readonly #gate: Gate
+  readonly #digestKey = createSecretKey(randomBytes(32))
+  readonly #operator: Buffer
+  /** By key id. Only verified keys get in, so that a flood of wrong ones pushes nothing out. */
+  readonly #verified: LRUCache<string, Verified>
+  /** Digests of wrong keys, with the time until when they are refused unseen. */
+  readonly #refused: LRUCache<string, number>
+  /** Verifications under way, by digest. */
+  readonly #flights = new Map<string, Promise<Principal>>()
+  /** Goes up with every `forget`: what was read from the database before that does not count. */
+  #revision = 0
+
+  /** @throws Error when the operator key is too short or not visible ASCII */
+  constructor(options: AuthenticatorOptions) {
+    if (!OPERATOR_KEY.test(options.operatorKey.reveal())) {
+      throw new Error('"operatorKey" option must be at least 32 visible ASCII characters')
+    }
+    const max = options.maxRemembered ?? 10_000
+    this.#db = options.db
+    this.#clock = options.clock
+    this.#hasher = options.hasher ?? argon2idHasher
+    this.#verifiedMs = options.verifiedMs ?? 60_000
+    this.#refusedMs = options.refusedMs ?? 10_000
+    this.#gate = new Gate({ concurrency: options.concurrency ?? 2, maxWaiting: options.maxWaiting ?? 64 })
+    this.#operator = this.#digest(options.operatorKey.reveal())
+    this.#verified = new LRUCache({ max })
+    this.#refused = new LRUCache({ max })
+  }
+
+  /**
+   * authenticate returns the principal of a key at once when the key is the operator's or was
+   * verified a short time ago, else a promise of it.
+   * @throws LessorError UNAUTHENTICATED, the same one for a malformed, unknown, wrong or revoked key;
+   *   AUTHENTICATION_BUSY when too many keys wait to be verified; what the control database throws.
+   *   Thrown at once or as a rejection.
+   */
+  authenticate(token: string): Principal | Promise<Principal> {
+    const digest = this.#digest(token)
+    if (timingSafeEqual(digest, this.#operator)) return OPERATOR
+    const key = parseApiKey(token)
+    if (key === undefined) throw unauthenticated()
+    const known = this.#verified.get(key.keyId)
+    if (known !== undefined && timingSafeEqual(digest, known.digest)) {
+      if (this.#clock.now() < known.freshUntil) return known.principal
+      return this.#once(digest, () => this.#renew(key, digest, known))
+    }
+    if (this.#isRefused(digest)) throw unauthenticated()
+    return this.#once(digest, () => this.#gate.run(() => this.#verify(key, digest)))
+  }
+
+  /** forget makes the next request with this key read it again. Call it when a revocation is committed. */
+  forget(keyId: string): void {
+    this.#revision++
+    this.#verified.delete(keyId)
+  }
+
+  /** forgetTenant does the same for every key that is limited to a tenant. */
+  forgetTenant(tenantId: string): void {
+    this.#revision++
+    for (const [keyId, { principal }] of this.#verified.entries()) {
+      if (principal.tenantId === tenantId) this.#verified.delete(keyId)
+    }
+  }
+
+  /** Reads a verified key's row again. Needs no place in the gate unless its hash was changed. */
+  #renew(key: ApiKey, digest: Buffer, known: Verified): Promise<Principal> {
+    return this.#check(key, digest, async (hash) => {
+      if (hash === known.hash) return true
+      return this.#gate.run(() => this.#hasher.verify(hash, key.secret))
+    })
+  }
+
+  #verify(key: ApiKey, digest: Buffer): Promise<Principal> {
+    return this.#check(key, digest, (hash) => this.#hasher.verify(hash, key.secret))
+  }
+
+  async #check(key: ApiKey, digest: Buffer, matches: (hash: string) => Promise<boolean>): Promise<Principal> {
+    let proven: string | undefined
+    for (;;) {
+      const revision = this.#revision
+      const readAt = this.#clock.now()
+      const record = await findKey(this.#db, key.keyId)
+      const hash = record?.hash ?? UNMATCHABLE_HASH
+      if (hash !== proven && !(await matches(hash))) return this.#refuse(key, digest)
+      proven = hash
+      // The row may have been read before a revocation that was told of since: read it again.
+      if (revision !== this.#revision) continue
+      if (record === undefined || record.revokedAt !== null) return this.#refuse(key, digest)
+      return this.#remember(record, digest, readAt)
+    }
+  }
+
+  #remember(record: KeyRecord, digest: Buffer, readAt: number): Principal {
+    const { id: keyId, hash, namespaceId, tenantId } = record
+    const principal = Object.freeze({ kind: 'api_key', keyId, namespaceId, tenantId })
+    this.#verified.set(keyId, { digest, hash, principal, freshUntil: readAt + this.#verifiedMs })
+    return principal
+  }
+
+  #refuse(key: ApiKey, digest: Buffer): never {
+    if (this.#verified.peek(key.keyId)?.digest.equals(digest)) this.#verified.delete(key.keyId)
+    this.#refused.set(nameOf(digest), this.#clock.now() + this.#refusedMs)
+    throw unauthenticated()
+  }
+
+  #isRefused(digest: Buffer): boolean {
+    const until = this.#refused.get(nameOf(digest))
+    return until !== undefined && this.#clock.now() < until
+  }
+
+  /** Lets callers with the same key share one piece of work. */
+  #once(digest: Buffer, work: () => Promise<Principal>): Promise<Principal> {
+    const name = nameOf(digest)
+    const under = this.#flights.get(name)
+    if (under !== undefined) return under
+    const flight = work().finally(() => this.#flights.delete(name))
+    this.#flights.set(name, flight)
+    return flight
+  }
+
+  #digest(token: string): Buffer {
+    return createHmac('sha256', this.#digestKey).update(token).digest()
+  }
+}
+
+function nameOf(digest: Buffer): string {
+  return digest.toString('latin1')
+}
+
+function unauthenticated(): LessorError {
+  return new LessorError('UNAUTHENTICATED')
+}

@@ -1,0 +1,74 @@
+import type { Db } from '../pool/statement.ts'
+import type { Secret } from '../secret.ts'
+import { decodeCursor, type Page, toPage } from '../tenants/cursor.ts'
+import { formatApiKey, KEY_ID, makeApiKey } from './api-key.ts'
+import { Gate } from './gate.ts'
+import { insertKey, type KeyInfo, type KeyOwner, listKeys, removeTenantKeys, revokeKey } from './key-store.ts'
+import { argon2idHasher, type SecretHasher } from './secret-hasher.ts'
+
+export type { KeyInfo, KeyOwner } from './key-store.ts'
+
+export interface IssueRequest extends KeyOwner {
+  /** What people call the key. */
+  readonly name?: string
+}
+
+/** IssuedKey is a new key; `key` is known now and never again. */
+export interface IssuedKey extends KeyInfo {
+  readonly key: Secret
+}
+
+export interface KeyServiceOptions {
+  readonly hasher?: SecretHasher
+}
+
+/**
+ * KeyService issues, lists and revokes API keys. Every method works on the caller's Db, so that a
+ * key can be born in the transaction that makes its tenant. Whoever revokes a key tells the
+ * Authenticator to forget it once that is committed.
+ */
+export class KeyService {
+  readonly #hasher: SecretHasher
+  // Apart from the Authenticator's, so that a flood of wrong keys does not keep operators waiting.
+  readonly #gate = new Gate({ concurrency: 1, maxWaiting: 64 })
+
+  constructor(options: KeyServiceOptions = {}) {
+    this.#hasher = options.hasher ?? argon2idHasher
+  }
+
+  /**
+   * issue makes and stores a key; it takes one argon2 hash, about ten milliseconds.
+   * @throws LessorError AUTHENTICATION_BUSY when too many keys are being made
+   */
+  async issue(db: Db, request: IssueRequest): Promise<IssuedKey> {
+    const key = makeApiKey()
+    const hash = await this.#gate.run(() => this.#hasher.hash(key.secret))
+    const { namespaceId, tenantId, name = null } = request
+    const info = await insertKey(db, { id: key.keyId, namespaceId, tenantId, name, hash })
+    return { ...info, key: formatApiKey(key) }
+  }
+
+  /**
+   * list resolves with one page of an owner's keys, newest first, revoked ones included.
+   * @throws LessorError INVALID_REQUEST when the cursor is none of this list's
+   */
+  async list(
+    db: Db,
+    owner: KeyOwner,
+    page: { readonly limit: number; readonly cursor?: string },
+  ): Promise<Page<KeyInfo>> {
+    const [after] = page.cursor === undefined ? [] : decodeCursor(page.cursor, [KEY_ID])
+    const keys = await listKeys(db, owner, { limit: page.limit + 1, after })
+    return toPage(keys, page.limit, (last) => [last.id])
+  }
+
+  /** revoke ends a key for good; false when the owner has none of this id. */
+  async revoke(db: Db, owner: KeyOwner, keyId: string): Promise<boolean> {
+    return revokeKey(db, owner, keyId)
+  }
+
+  /** removeAll removes every key that is limited to the tenant; for the end of its life. */
+  async removeAll(db: Db, tenantId: string): Promise<void> {
+    await removeTenantKeys(db, tenantId)
+  }
+}

@@ -1,0 +1,83 @@
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyServerOptions,
+  fastify,
+  type RawServerDefault,
+} from 'fastify'
+import type { Config } from './config.ts'
+import { ERRORS } from './errors.ts'
+import { hardeningPlugin } from './http/hardening-plugin.ts'
+import { lifetimePlugin } from './http/lifetime-plugin.ts'
+import { openapiPlugin } from './http/openapi-plugin.ts'
+import { problemPlugin, sendProblem } from './http/problem-plugin.ts'
+import { requestId } from './http/request-id.ts'
+import { RequestLog } from './http/request-log.ts'
+import type { Lessor } from './lessor.ts'
+import { lessorPlugin } from './lessor-plugin.ts'
+import { metricsPlugin, RequestTimers } from './ops/metrics-plugin.ts'
+import { readVersion } from './version.ts'
+
+/**
+ * buildApp makes the service's HTTP app around a Lessor and starts both; the app does not listen yet.
+ * Its `close()` lets requests under way finish and then closes the Lessor.
+ * @throws what Lessor.start throws
+ */
+export async function buildApp(lessor: Lessor): Promise<FastifyInstance> {
+  const { config, clock, logger, metrics } = lessor
+  const requestLog = new RequestLog()
+  const timers = new RequestTimers(metrics)
+  const app = createApp(config.http, logger, requestLog)
+  try {
+    await app.register(lifetimePlugin, {
+      clock,
+      timeoutMs: config.http.requestTimeoutMs,
+      onAborted(request, reply) {
+        requestLog.requestAborted(request, reply)
+        timers.observe(request, ERRORS.CLIENT_CLOSED_REQUEST.status, reply.elapsedTime / 1000)
+      },
+    })
+    await app.register(problemPlugin, { unknownRoutes: true })
+    await app.register(hardeningPlugin, {
+      corsOrigins: config.http.corsOrigins,
+      https: config.http.tls !== undefined,
+    })
+    await app.register(metricsPlugin, { timers })
+    await app.register(openapiPlugin, { version: readVersion() })
+    await app.register(lessorPlugin, { lessor })
+    await app.ready()
+    return app
+  } catch (error) {
+    await app.close()
+    throw error
+  }
+}
+
+function createApp(
+  http: Config['http'],
+  logger: FastifyBaseLogger,
+  logController: RequestLog,
+): FastifyInstance {
+  const options: FastifyServerOptions<RawServerDefault, FastifyBaseLogger> = {
+    loggerInstance: logger,
+    logController,
+    genReqId: requestId,
+    trustProxy: http.trustProxy.length > 0 ? [...http.trustProxy] : false,
+    bodyLimit: http.bodyLimitBytes,
+    // How long a client may take to send its request; lifetime-plugin.ts sees to the rest.
+    requestTimeout: http.requestTimeoutMs,
+    keepAliveTimeout: http.keepAliveTimeoutMs,
+    // Migrations and the embedded database take the time they take.
+    pluginTimeout: 0,
+    // Requests that arrive on open connections while the app closes are still served.
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(request, reply, error)
+    },
+  }
+  if (http.tls === undefined) return fastify(options)
+  const { certificate, key, passphrase } = http.tls
+  const https = { cert: certificate, key: key.reveal(), passphrase: passphrase?.reveal() }
+  // The types of the two servers differ in nothing that is used here.
+  return fastify({ ...(options as object), https }) as unknown as FastifyInstance
+}

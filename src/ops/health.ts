@@ -1,0 +1,84 @@
+import type { Clock } from '../clock.ts'
+
+/** Checks is what readiness consists of; each is true when it is well. */
+export interface Checks {
+  readonly controlDatabase: boolean
+  readonly migrations: boolean
+  readonly draining: boolean
+}
+
+export interface HealthOptions {
+  readonly clock: Clock
+  /** Resolves when the control database answers. */
+  readonly ping: () => Promise<unknown>
+}
+
+/** A probe gets an answer within this time, whatever the control database does. */
+const PING_TIMEOUT_MS = 2000
+/** Probes are open to all: a burst of them asks the control database once. */
+const PING_FRESH_MS = 500
+
+/** Health knows whether this process can take requests. */
+export class Health {
+  readonly #clock: Clock
+  readonly #ping: () => Promise<unknown>
+  readonly #startedAt: number
+  #isMigrated = false
+  #isDraining = false
+  #lastPing: { readonly at: number; readonly answer: Promise<boolean> } | undefined
+
+  constructor({ clock, ping }: HealthOptions) {
+    this.#clock = clock
+    this.#ping = ping
+    this.#startedAt = clock.now()
+  }
+
+  /** migrated is called once, when the control database's migrations have run. */
+  migrated(): void {
+    this.#isMigrated = true
+  }
+
+  /** drain makes the process not ready, for good. */
+  drain(): void {
+    this.#isDraining = true
+  }
+
+  uptimeMs(): number {
+    return this.#clock.now() - this.#startedAt
+  }
+
+  async check(): Promise<Checks> {
+    return {
+      controlDatabase: this.#isMigrated && (await this.#answers()),
+      migrations: this.#isMigrated,
+      draining: this.#isDraining,
+    }
+  }
+
+  #answers(): Promise<boolean> {
+    const now = this.#clock.now()
+    if (this.#lastPing === undefined || now - this.#lastPing.at >= PING_FRESH_MS) {
+      this.#lastPing = { at: now, answer: this.#pingOnce() }
+    }
+    return this.#lastPing.answer
+  }
+
+  async #pingOnce(): Promise<boolean> {
+    const { promise: timedOut, resolve } = Promise.withResolvers<boolean>()
+    const timer = setTimeout(() => resolve(false), PING_TIMEOUT_MS)
+    const answered = this.#ping().then(
+      () => true,
+      () => false,
+    )
+    try {
+      return await Promise.race([answered, timedOut])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** isReady says whether the process can take requests. */
+export function isReady(checks: Checks): boolean {
+  return checks.controlDatabase && checks.migrations && !checks.draining
+}

@@ -1,0 +1,110 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { PoolObserver, Pools } from '../pool/contract.ts'
+import { TENANT_STATUSES, type TenantStatus } from '../tenants/tenant.ts'
+import type { VaultObserver, VaultOperation } from '../vault/vault.ts'
+import { registerPoolMetrics } from './pool-metrics.ts'
+
+/** TenantCounts is the number of tenants by status; a status without tenants may be left out. */
+export type TenantCounts = Readonly<Partial<Record<TenantStatus, number>>>
+
+export interface MetricsSources {
+  readonly pools: Pick<Pools, 'counters' | 'gauges'>
+  readonly countTenants: () => Promise<TenantCounts>
+  /** Hears why the tenants could not be counted; the scrape goes on without them. */
+  readonly onError: (error: unknown) => void
+}
+
+const REQUEST_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+const OPEN_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+const WAIT_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+const DRAIN_BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30]
+const SWEEP_BUCKETS = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5]
+
+/** Metrics is everything that `/metrics` shows. No label names a tenant: there may be very many. */
+export class Metrics implements PoolObserver, VaultObserver {
+  readonly registry = new Registry()
+  readonly #opened = this.#histogram('lessor_pool_open_seconds', 'Time to open a pool', OPEN_BUCKETS)
+  readonly #waited = this.#histogram(
+    'lessor_pool_lease_wait_seconds',
+    'Time that callers waited for a pool or a connection',
+    WAIT_BUCKETS,
+  )
+  readonly #drained = this.#histogram(
+    'lessor_pool_drain_seconds',
+    'Time from eviction to the last connection closed',
+    DRAIN_BUCKETS,
+  )
+  readonly #swept = this.#histogram('lessor_sweep_seconds', 'Time of a sweep', SWEEP_BUCKETS)
+  readonly #vault = new Counter({
+    name: 'lessor_vault_operations_total',
+    help: 'Vault operations',
+    labelNames: ['operation', 'outcome'],
+    registers: [this.registry],
+  })
+  readonly #requests = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Time from the first byte of a request to the last of its answer, by route pattern',
+    labelNames: ['method', 'route', 'status'],
+    buckets: REQUEST_BUCKETS,
+    registers: [this.registry],
+  })
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry })
+    for (const operation of ['seal', 'open', 'reseal']) {
+      for (const outcome of ['ok', 'failed']) this.#vault.inc({ operation, outcome }, 0)
+    }
+  }
+
+  /** watch adds what is read at each scrape. */
+  watch({ pools, countTenants, onError }: MetricsSources): void {
+    registerPoolMetrics(this.registry, pools)
+    new Gauge({
+      name: 'lessor_tenants',
+      help: 'Tenants by status',
+      labelNames: ['status'],
+      registers: [this.registry],
+      async collect() {
+        this.reset()
+        try {
+          const counts = await countTenants()
+          for (const status of TENANT_STATUSES) this.set({ status }, counts[status] ?? 0)
+        } catch (error) {
+          onError(error)
+        }
+      },
+    })
+  }
+
+  /** requestTimer returns the function that takes the seconds of one request to a route. */
+  requestTimer(method: string, route: string, status: number): (seconds: number) => void {
+    return this.#requests.labels(method, route, String(status)).observe
+  }
+
+  opened(_outcome: 'ok' | 'failed', ms: number): void {
+    this.#opened.observe(ms / 1000)
+  }
+
+  waited(ms: number): void {
+    this.#waited.observe(ms / 1000)
+  }
+
+  drained(ms: number): void {
+    this.#drained.observe(ms / 1000)
+  }
+
+  swept(ms: number): void {
+    this.#swept.observe(ms / 1000)
+  }
+
+  // Evictions are counted by the engine and read at the scrape.
+  evicted(): void {}
+
+  operation(operation: VaultOperation, outcome: 'ok' | 'failed'): void {
+    this.#vault.inc({ operation, outcome })
+  }
+
+  #histogram(name: string, help: string, buckets: number[]): Histogram {
+    return new Histogram({ name, help, buckets, registers: [this.registry] })
+  }
+}

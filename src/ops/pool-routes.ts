@@ -1,0 +1,152 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { LessorError } from '../errors.ts'
+import { problemResponses } from '../http/problem-schema.ts'
+import type { PoolSnapshot, Pools } from '../pool/contract.ts'
+import {
+  EvictionSchema,
+  PoolSchema,
+  presentEviction,
+  presentPool,
+  presentSweep,
+  Reason,
+  State,
+  SweepSchema,
+} from './pool-schemas.ts'
+
+export interface PoolRoutesOptions {
+  readonly pools: Pools
+}
+
+const Count = Type.Integer({ minimum: 0 })
+const Limit = Type.Integer({ minimum: 1, maximum: 1000, default: 100 })
+const TenantParams = Type.Object({ tenantId: Type.String({ format: 'uuid' }) })
+const tags = ['Operations']
+
+/** poolRoutes let operators look into the pool engine and take pools out of it. Expects accessPlugin. */
+export const poolRoutes: FastifyPluginAsyncTypebox<PoolRoutesOptions> = async (fastify, { pools }) => {
+  fastify.addHook('onRequest', fastify.guards.operator)
+
+  function find(tenantId: string): PoolSnapshot {
+    const pool = pools.snapshot(tenantId.toLowerCase())
+    if (pool === undefined) throw new LessorError('POOL_NOT_FOUND')
+    return pool
+  }
+
+  fastify.get(
+    '/ops/pools',
+    {
+      schema: {
+        tags,
+        summary: 'The pools of this process, last used first',
+        querystring: Type.Object(
+          { limit: Limit, state: Type.Optional(State) },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: Type.Object({
+            records: Type.Array(PoolSchema),
+            pools: Type.Object({ opening: Count, ready: Count, draining: Count }),
+            leases: Count,
+            waiting: Count,
+            connections: Type.Object({ opening: Count, idle: Count, busy: Count, closing: Count }),
+          }),
+          ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN'),
+        },
+      },
+    },
+    async ({ query: { limit, state } }) => {
+      const { entries, leases, waiting, connections } = pools.gauges()
+      const records = pools
+        .snapshots()
+        .filter((pool) => state === undefined || pool.state === state)
+        .sort((a, b) => b.lastAccess - a.lastAccess)
+        .slice(0, limit)
+        .map(presentPool)
+      return { records, pools: entries, leases, waiting, connections }
+    },
+  )
+
+  fastify.get(
+    '/ops/pools/:tenantId',
+    {
+      schema: {
+        tags,
+        summary: "One tenant's pool",
+        params: TenantParams,
+        response: {
+          200: PoolSchema,
+          ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'POOL_NOT_FOUND'),
+        },
+      },
+    },
+    async ({ params }) => presentPool(find(params.tenantId)),
+  )
+
+  fastify.post(
+    '/ops/pools/:tenantId/evict',
+    {
+      schema: {
+        tags,
+        summary: "Evict a tenant's pool: it is gone at once and drains, requests under way finish",
+        params: TenantParams,
+        response: {
+          202: Type.Object({ tenant_id: Type.String(), leases: Count }),
+          ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'POOL_NOT_FOUND'),
+        },
+      },
+    },
+    async ({ params, log }, reply) => {
+      const { tenantId, leases } = find(params.tenantId)
+      pools
+        .evict(tenantId, 'operator')
+        .catch((error: unknown) => log.error({ err: error }, 'eviction failed'))
+      reply.code(202)
+      return { tenant_id: tenantId, leases }
+    },
+  )
+
+  fastify.post(
+    '/ops/sweep',
+    {
+      schema: {
+        tags,
+        summary: 'Sweep now; with dryRun, only explain which pools would go',
+        querystring: Type.Object(
+          { dryRun: Type.Boolean({ default: false }) },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: SweepSchema,
+          ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN'),
+        },
+      },
+    },
+    async ({ query: { dryRun } }) => presentSweep(pools.sweep({ dryRun })),
+  )
+
+  fastify.get(
+    '/ops/evictions',
+    {
+      schema: {
+        tags,
+        summary: 'The last few hundred evictions, newest first',
+        querystring: Type.Object(
+          { limit: Limit, reason: Type.Optional(Reason) },
+          { additionalProperties: false },
+        ),
+        response: {
+          200: Type.Object({ records: Type.Array(EvictionSchema) }),
+          ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN'),
+        },
+      },
+    },
+    async ({ query: { limit, reason } }) => ({
+      records: pools
+        .evictions()
+        .filter((eviction) => reason === undefined || eviction.reason === reason)
+        .slice(0, limit)
+        .map(presentEviction),
+    }),
+  )
+}

@@ -1,0 +1,61 @@
+import { createTask, validateDetailed } from 'node-cron'
+import { ConfigError } from '../config.ts'
+import type { Logger } from '../http/logger.ts'
+import type { Pools, SweepReport } from '../pool/contract.ts'
+
+export interface SweepJobOptions {
+  /** Six fields, seconds first. */
+  readonly cron: string
+  readonly pools: Pick<Pools, 'sweep'>
+  readonly logger: Logger
+}
+
+/** SweepJob evicts idle pools on a schedule; a sweep never overlaps another. */
+export class SweepJob {
+  readonly #task: ReturnType<typeof createTask>
+
+  /** @throws ConfigError when the cron expression is not valid */
+  constructor({ cron, pools, logger }: SweepJobOptions) {
+    const { valid, errors } = validateDetailed(cron)
+    if (!valid) {
+      const what = errors.map(({ field, message }) => `${field}: ${message}`).join('; ')
+      throw new ConfigError([`SWEEP_CRON must be a cron expression of six fields, seconds first (${what})`])
+    }
+    this.#task = createTask(cron, () => run(pools, logger), {
+      name: 'sweep',
+      noOverlap: true,
+      unref: true,
+      // A sweep that a busy process missed is made up for by the next one.
+      suppressMissedWarning: true,
+    })
+  }
+
+  start(): void {
+    void this.#task.start()
+  }
+
+  stop(): void {
+    void this.#task.destroy()
+  }
+}
+
+function run(pools: Pick<Pools, 'sweep'>, logger: Logger): void {
+  try {
+    report(pools.sweep(), logger)
+  } catch (error) {
+    logger.error({ err: error }, 'sweep failed')
+  }
+}
+
+function report(sweep: SweepReport, logger: Logger): void {
+  if (sweep.evicted.length === 0 && sweep.connectionsClosed === 0) return
+  logger.info(
+    {
+      evicted: sweep.evicted.length,
+      connectionsClosed: sweep.connectionsClosed,
+      resident: sweep.resident,
+      ms: Math.round(sweep.durationMs * 100) / 100,
+    },
+    'sweep',
+  )
+}

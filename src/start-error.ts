@@ -1,0 +1,33 @@
+import { type Config, ConfigError } from './config.ts'
+import { MigrationError } from './control/migrate.ts'
+import { EmbeddedError, hasCode } from './embedded/errors.ts'
+import { LessorError } from './errors.ts'
+
+/**
+ * startError says, to whoever started the service, why it does not start; undefined for an error that
+ * nobody expects.
+ */
+export function startError(error: unknown, { host, port }: Config['http']): string | undefined {
+  if (error instanceof LessorError) return withCause(error)
+  if (error instanceof ConfigError || error instanceof EmbeddedError || error instanceof MigrationError) {
+    return error.message
+  }
+  if (hasCode(error, 'EADDRINUSE')) {
+    return `Port ${port} of ${host} is in use. Stop what listens there, or set PORT; 0 takes a free one.`
+  }
+  if (hasCode(error, 'EADDRNOTAVAIL', 'ENOTFOUND')) {
+    return `This machine has no address ${host}. Set HOST to one that it has, or to 0.0.0.0 for all.`
+  }
+  if (hasCode(error, 'EACCES') && hasSyscall(error, 'listen')) {
+    return `This user may not listen on port ${port}. Set PORT to 1024 or more.`
+  }
+  return undefined
+}
+
+function withCause({ message, cause }: LessorError): string {
+  return cause instanceof Error ? `${message} ${cause.message}` : message
+}
+
+function hasSyscall(error: NodeJS.ErrnoException, syscall: string): boolean {
+  return error.syscall === syscall
+}

@@ -1,0 +1,49 @@
+import type { Colour } from '../placement/placement.ts'
+import { type Db, sql } from '../pool/statement.ts'
+import type { PlacementName, Quota, TenantStatus } from './tenant.ts'
+
+export interface Credential {
+  readonly tenantId: string
+  readonly colour: Colour
+  /** The sealed password. */
+  readonly envelope: Uint8Array
+  /** The vault key that sealed it. */
+  readonly keyId: string
+}
+
+/** SealedLogin is all that is stored about how a tenant logs in. */
+export interface SealedLogin {
+  readonly tenantId: string
+  readonly status: TenantStatus
+  readonly placement: PlacementName
+  readonly server: string
+  readonly colour: Colour
+  readonly quota: Quota
+  readonly envelope: Uint8Array | null
+}
+
+/** saveCredential stores the login of one colour, in place of an older one. */
+export async function saveCredential(db: Db, credential: Credential): Promise<void> {
+  const { tenantId, colour, envelope, keyId } = credential
+  await db.query(sql`
+    insert into lessor.credentials (tenant_id, colour, envelope, key_id, generation)
+    select id, ${colour}, ${envelope}, ${keyId}, generation from lessor.tenants where id = ${tenantId}
+    on conflict (tenant_id, colour) do update
+    set envelope = excluded.envelope, key_id = excluded.key_id, generation = excluded.generation,
+        created_at = now()`)
+}
+
+/** findLogin reads a tenant's login of the colour in use. */
+export async function findLogin(db: Db, tenantId: string): Promise<SealedLogin | undefined> {
+  const [row] = await db.query<SealedLogin>(sql`
+    select t.id as "tenantId", t.status, t.placement, t.server, t.colour, t.quota, c.envelope
+    from lessor.tenants t
+    left join lessor.credentials c on c.tenant_id = t.id and c.colour = t.colour
+    where t.id = ${tenantId}`)
+  return row
+}
+
+/** removeCredentials removes the logins of both colours. */
+export async function removeCredentials(db: Db, tenantId: string): Promise<void> {
+  await db.query(sql`delete from lessor.credentials where tenant_id = ${tenantId}`)
+}

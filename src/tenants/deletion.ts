@@ -1,0 +1,101 @@
+import type { KeyService } from '../access/key-service.ts'
+import type { Placement } from '../placement/placement.ts'
+import type { Pools } from '../pool/contract.ts'
+import type { ScriptDb } from '../pool/statement.ts'
+import type { DataServers } from '../servers/data-servers.ts'
+import { removeCredentials } from './credential-store.ts'
+import type { AfterStep, DeleteStep, Job } from './job.ts'
+import { type ClaimTicket, insertJob } from './job-store.ts'
+import { type Claim, ClaimLostError, type Jobs } from './jobs.ts'
+import { type Placements, requirePlacement } from './login.ts'
+import type { PlacementName, Tenant } from './tenant.ts'
+import { findTenant, moveTenant } from './tenant-store.ts'
+
+export interface DeletionOptions {
+  readonly db: ScriptDb
+  readonly servers: DataServers
+  readonly placements: Placements
+  readonly keys: Pick<KeyService, 'removeAll'>
+  readonly pools: Pick<Pools, 'evict'>
+  readonly jobs: Jobs
+  readonly afterStep: AfterStep | undefined
+}
+
+export interface BegunDeletion {
+  readonly ticket: ClaimTicket
+  readonly job: Job
+}
+
+interface Step {
+  readonly name: Exclude<DeleteStep, 'begin'>
+  /** Can be run again. */
+  run(tenant: Tenant, claim: Claim): Promise<void>
+}
+
+/**
+ * Deletion ends a tenant: drains its pool, drops its logins, removes its rows, credentials and keys,
+ * and leaves a tombstone. There is no way back; an attempt that fails is tried again.
+ */
+export class Deletion {
+  readonly #options: DeletionOptions
+  readonly #steps: readonly Step[] = [
+    {
+      name: 'drain',
+      run: async ({ id }) => {
+        await this.#options.pools.evict(id, 'deletion')
+      },
+    },
+    {
+      name: 'logins',
+      run: async ({ id, placement, server }) => {
+        await this.#placement(placement).unprovision(this.#options.servers.admin(server), id)
+      },
+    },
+    {
+      name: 'rows',
+      run: async ({ id, placement, server }) => {
+        await this.#placement(placement).removeRows(this.#options.servers.admin(server), id)
+      },
+    },
+    { name: 'bury', run: ({ id }, claim) => this.#bury(id, claim) },
+  ]
+
+  constructor(options: DeletionOptions) {
+    this.#options = options
+  }
+
+  /** begin moves the tenant to `deleting`; undefined when its status does not allow that. */
+  async begin(tenantId: string): Promise<BegunDeletion | undefined> {
+    const { db, jobs } = this.#options
+    return db.transaction(async (tx) => {
+      if (!(await moveTenant(tx, tenantId, 'delete'))) return undefined
+      const ticket = jobs.ticket()
+      return { ticket, job: await insertJob(tx, ticket, { kind: 'delete', tenantId, step: 'begin' }) }
+    })
+  }
+
+  /** run does all steps, also those that an earlier attempt has done: this process may have a pool as well. */
+  async run(claim: Claim): Promise<void> {
+    const tenant = await findTenant(this.#options.db, claim.job.tenantId)
+    if (tenant?.status !== 'deleting') throw new ClaimLostError()
+    for (const step of this.#steps) {
+      await claim.enter(step.name)
+      await step.run(tenant, claim)
+      await this.#options.afterStep?.('delete', step.name)
+    }
+  }
+
+  async #bury(tenantId: string, claim: Claim): Promise<void> {
+    const { db, keys } = this.#options
+    await db.transaction(async (tx) => {
+      await claim.finish(tx)
+      await removeCredentials(tx, tenantId)
+      await keys.removeAll(tx, tenantId)
+      if (!(await moveTenant(tx, tenantId, 'bury'))) throw new Error('bug: a job buries a tenant that lives')
+    })
+  }
+
+  #placement(name: PlacementName): Placement {
+    return requirePlacement(this.#options.placements, name)
+  }
+}

@@ -1,0 +1,97 @@
+import { type Db, sql } from '../pool/statement.ts'
+import type { Job, JobKind } from './job.ts'
+
+/** ClaimTicket is the right to work on a job; each claim has a token of its own. */
+export interface ClaimTicket {
+  readonly jobId: string
+  readonly token: string
+  /** How long the claim holds without being renewed. */
+  readonly claimMs: number
+}
+
+const COLUMNS = sql`id, kind, tenant_id as "tenantId", step, attempts`
+
+/** insertJob makes a job that the ticket's holder has claimed. */
+export async function insertJob(
+  db: Db,
+  ticket: ClaimTicket,
+  job: { readonly kind: JobKind; readonly tenantId: string; readonly step: string },
+): Promise<Job> {
+  const [row] = await db.query<Job>(sql`
+    insert into lessor.jobs (id, kind, tenant_id, step, claimed_by, claimed_until)
+    values (${ticket.jobId}, ${job.kind}, ${job.tenantId}, ${job.step}, ${ticket.token},
+      now() + ${ticket.claimMs}::integer * interval '1 millisecond')
+    returning ${COLUMNS}`)
+  if (row === undefined) throw new Error('bug: a job was not inserted')
+  return row
+}
+
+/**
+ * takeJob claims a job whose claim has run out; undefined when there is none. An onboarding is
+ * marked to be undone, so that its first holder, should it live, cannot finish it any more.
+ */
+export async function takeJob(db: Db, claim: Omit<ClaimTicket, 'jobId'>): Promise<Job | undefined> {
+  const [row] = await db.query<Job>(sql`
+    update lessor.jobs
+    set claimed_by = ${claim.token}, attempts = attempts + 1, updated_at = now(),
+      claimed_until = now() + ${claim.claimMs}::integer * interval '1 millisecond',
+      state = case kind when 'onboard' then 'undoing' else state end
+    where id = (
+      select id from lessor.jobs where claimed_until < now()
+      order by claimed_until limit 1
+      for update skip locked)
+    returning ${COLUMNS}`)
+  return row
+}
+
+/** enterStep notes the step that comes next and renews the claim; false when the claim is lost. */
+export async function enterStep(db: Db, ticket: ClaimTicket, step: string): Promise<boolean> {
+  const rows = await db.query(sql`
+    update lessor.jobs
+    set step = ${step}, updated_at = now(),
+      claimed_until = now() + ${ticket.claimMs}::integer * interval '1 millisecond'
+    where id = ${ticket.jobId} and claimed_by = ${ticket.token}
+    returning id`)
+  return rows.length > 0
+}
+
+/** renewClaim keeps the claim for its whole length from now; false when it is lost. */
+export async function renewClaim(db: Db, ticket: ClaimTicket): Promise<boolean> {
+  const rows = await db.query(sql`
+    update lessor.jobs
+    set claimed_until = now() + ${ticket.claimMs}::integer * interval '1 millisecond'
+    where id = ${ticket.jobId} and claimed_by = ${ticket.token}
+    returning id`)
+  return rows.length > 0
+}
+
+/** markUndoing keeps an onboarding from being finished; false when the claim is lost. */
+export async function markUndoing(db: Db, ticket: ClaimTicket): Promise<boolean> {
+  const rows = await db.query(sql`
+    update lessor.jobs set state = 'undoing', updated_at = now()
+    where id = ${ticket.jobId} and claimed_by = ${ticket.token}
+    returning id`)
+  return rows.length > 0
+}
+
+/** releaseJob gives the claim back after a failure; the job may be taken again after `retryMs`. */
+export async function releaseJob(
+  db: Db,
+  ticket: ClaimTicket,
+  failure: { readonly error: string; readonly retryMs: number },
+): Promise<void> {
+  await db.query(sql`
+    update lessor.jobs
+    set error = ${failure.error}, updated_at = now(),
+      claimed_until = now() + ${failure.retryMs}::integer * interval '1 millisecond'
+    where id = ${ticket.jobId} and claimed_by = ${ticket.token}`)
+}
+
+/** finishJob removes a job that is done; false when the claim is lost. */
+export async function finishJob(db: Db, ticket: ClaimTicket): Promise<boolean> {
+  const rows = await db.query(sql`
+    delete from lessor.jobs
+    where id = ${ticket.jobId} and claimed_by = ${ticket.token} and state = 'running'
+    returning id`)
+  return rows.length > 0
+}

@@ -1,0 +1,160 @@
+import { randomUUID } from 'node:crypto'
+import { LessorError } from '../errors.ts'
+import { errorCode } from '../pool/driver-errors.ts'
+import type { Db } from '../pool/statement.ts'
+import type { Job, JobObserver } from './job.ts'
+import {
+  type ClaimTicket,
+  enterStep,
+  finishJob,
+  markUndoing,
+  releaseJob,
+  renewClaim,
+  takeJob,
+} from './job-store.ts'
+
+/** ClaimLostError says that somebody else works on the job now, so that this process must stop. */
+export class ClaimLostError extends Error {
+  override readonly name = 'ClaimLostError'
+
+  constructor() {
+    super('The claim on the job ran out and the job was taken over.')
+  }
+}
+
+/** Claim is the right to work on one job. Every method but `release` throws ClaimLostError once it is lost. */
+export class Claim {
+  readonly job: Job
+  readonly #db: Db
+  readonly #ticket: ClaimTicket
+
+  constructor(db: Db, ticket: ClaimTicket, job: Job) {
+    this.#db = db
+    this.#ticket = ticket
+    this.job = job
+  }
+
+  /** enter notes that a step is about to run, so that it is finished or undone whatever happens. */
+  async enter(step: string): Promise<void> {
+    held(await enterStep(this.#db, this.#ticket, step))
+  }
+
+  async renew(): Promise<void> {
+    held(await renewClaim(this.#db, this.#ticket))
+  }
+
+  async markUndoing(): Promise<void> {
+    held(await markUndoing(this.#db, this.#ticket))
+  }
+
+  /** finish removes the job, in the transaction that makes its last change. */
+  async finish(tx: Db): Promise<void> {
+    held(await finishJob(tx, this.#ticket))
+  }
+
+  /** release leaves the job to whoever takes it next, later after each attempt. */
+  async release(error: unknown): Promise<void> {
+    const retryMs = this.#ticket.claimMs * Math.min(this.job.attempts, 10)
+    await releaseJob(this.#db, this.#ticket, { error: errorCode(error) ?? 'INTERNAL', retryMs })
+  }
+}
+
+export interface JobsOptions {
+  readonly db: Db
+  /** How long a claim holds without being renewed; it is renewed three times as often. */
+  readonly claimMs: number
+  readonly observer: JobObserver
+}
+
+/** Jobs holds the claims of this process, renews them, and counts the work, so that `close` can wait for it. */
+export class Jobs {
+  readonly #db: Db
+  readonly #claimMs: number
+  readonly #observer: JobObserver
+  readonly #running = new Set<Promise<unknown>>()
+  #closing = false
+
+  constructor(options: JobsOptions) {
+    this.#db = options.db
+    this.#claimMs = options.claimMs
+    this.#observer = options.observer
+  }
+
+  /** True once `close` was called. */
+  get closing(): boolean {
+    return this.#closing
+  }
+
+  /** ticket makes the claim on a job that is about to be inserted. */
+  ticket(): ClaimTicket {
+    return { jobId: randomUUID(), token: randomUUID(), claimMs: this.#claimMs }
+  }
+
+  /** take claims a job that was left behind; undefined when there is none, or the service closes. */
+  async take(): Promise<{ readonly ticket: ClaimTicket; readonly job: Job } | undefined> {
+    if (this.#closing) return undefined
+    const token = randomUUID()
+    const job = await takeJob(this.#db, { token, claimMs: this.#claimMs })
+    return job && { ticket: { jobId: job.id, token, claimMs: this.#claimMs }, job }
+  }
+
+  /** track runs work that `close` waits for. @throws LessorError SHUTTING_DOWN */
+  async track<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closing) throw new LessorError('SHUTTING_DOWN')
+    return this.#count(work())
+  }
+
+  /** hold runs `work`, which `close` waits for as well, while it renews the claim. */
+  async hold<T>(ticket: ClaimTicket, job: Job, work: (claim: Claim) => Promise<T>): Promise<T> {
+    const claim = new Claim(this.#db, ticket, job)
+    const renew = () => void claim.renew().catch((error: unknown) => this.#renewalFailed(job, error))
+    const timer = setInterval(renew, ticket.claimMs / 3).unref()
+    return this.#count(work(claim).finally(() => clearInterval(timer)))
+  }
+
+  /** attempt is hold for work that nobody waits for: a failure is reported and tried again later. Never rejects. */
+  async attempt(ticket: ClaimTicket, job: Job, work: (claim: Claim) => Promise<void>): Promise<void> {
+    await this.hold(ticket, job, async (claim) => {
+      try {
+        await work(claim)
+      } catch (error) {
+        await this.fail(claim, error)
+      }
+    })
+  }
+
+  /** fail reports a failed attempt and leaves the job to a later one. Never rejects. */
+  async fail(claim: Claim, error: unknown): Promise<void> {
+    this.#observer.failed(claim.job, error)
+    try {
+      await claim.release(error)
+    } catch (releaseError) {
+      // The claim runs out by itself.
+      this.#observer.failed(claim.job, releaseError)
+    }
+  }
+
+  /** close takes no new work and resolves when what runs has ended. */
+  async close(): Promise<void> {
+    this.#closing = true
+    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+  }
+
+  #renewalFailed(job: Job, error: unknown): void {
+    // The job may have ended meanwhile; when it was taken over, the next step finds out.
+    if (!(error instanceof ClaimLostError)) this.#observer.failed(job, error)
+  }
+
+  async #count<T>(running: Promise<T>): Promise<T> {
+    this.#running.add(running)
+    try {
+      return await running
+    } finally {
+      this.#running.delete(running)
+    }
+  }
+}
+
+function held(holds: boolean): void {
+  if (!holds) throw new ClaimLostError()
+}

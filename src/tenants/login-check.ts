@@ -1,0 +1,53 @@
+import type { Placement } from '../placement/placement.ts'
+import type { Connect, Connection, ConnectionTarget } from '../pool/contract.ts'
+import { openError } from '../pool/driver-errors.ts'
+import type { Db, Statement } from '../pool/statement.ts'
+
+export interface LoginCheckOptions {
+  readonly connect: Connect
+  readonly placement: Placement
+  readonly target: ConnectionTarget
+  readonly tenantId: string
+  /** Longest time for the whole check. */
+  readonly timeoutMs: number
+}
+
+/**
+ * checkLogin logs in for real and proves that the walls stand.
+ * @throws LessorError POOL_OPEN_FAILED when the login fails, and what Placement.check throws
+ */
+export async function checkLogin(options: LoginCheckOptions): Promise<void> {
+  const { placement, target, tenantId } = options
+  const signal = AbortSignal.timeout(options.timeoutMs)
+  const connection = await options.connect(target, signal).catch((error: unknown) => {
+    throw openError(error)
+  })
+  const abort = () => connection.destroy()
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    await placement.check(new CheckDb(connection), tenantId)
+    await connection.close()
+  } catch (error) {
+    connection.destroy()
+    throw error
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+/** CheckDb runs the statements of a check on a connection that nobody else uses. */
+class CheckDb implements Db {
+  readonly #connection: Connection
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+  }
+
+  async query<Row extends object>(statement: Statement): Promise<readonly Row[]> {
+    return (await this.#connection.run(statement).result) as readonly Row[]
+  }
+
+  transaction(): never {
+    throw new Error('bug: a check of a login only reads')
+  }
+}

@@ -1,0 +1,58 @@
+import { LessorError } from '../errors.ts'
+import type { Placement } from '../placement/placement.ts'
+import type { ConnectionTarget } from '../pool/contract.ts'
+import { Secret } from '../secret.ts'
+import type { DataServers } from '../servers/data-servers.ts'
+import type { SealContext, Vault } from '../vault/vault.ts'
+import type { SealedLogin } from './credential-store.ts'
+import type { PlacementName } from './tenant.ts'
+
+/** Placements is the placements that this service offers, by name. */
+export type Placements = ReadonlyMap<PlacementName, Placement>
+
+export interface LoginOptions {
+  readonly vault: Pick<Vault, 'open'>
+  readonly servers: Pick<DataServers, 'address'>
+  readonly placements: Placements
+}
+
+/** credentialContext binds a sealed password to its tenant. */
+export function credentialContext(tenantId: string): SealContext {
+  return { tenantId, purpose: 'tenant-credential' }
+}
+
+/** requirePlacement finds a placement. @throws LessorError PLACEMENT_UNAVAILABLE */
+export function requirePlacement(placements: Placements, name: PlacementName): Placement {
+  const placement = placements.get(name)
+  if (placement !== undefined) return placement
+  const offered = [...placements.keys()].join(', ')
+  throw new LessorError(
+    'PLACEMENT_UNAVAILABLE',
+    `The placement "${name}" is not available; available is ${offered}.`,
+  )
+}
+
+/**
+ * openLogin opens a sealed credential into what a connection is made from.
+ * @throws LessorError VAULT_OPEN_FAILED, PLACEMENT_UNAVAILABLE, SERVER_NOT_FOUND
+ */
+export async function openLogin(options: LoginOptions, sealed: SealedLogin): Promise<ConnectionTarget> {
+  const { tenantId, envelope, quota } = sealed
+  const login = requirePlacement(options.placements, sealed.placement).login(tenantId, sealed.colour)
+  const { name: server, host, port, database, tls } = options.servers.address(sealed.server)
+  if (envelope === null) throw new LessorError('VAULT_OPEN_FAILED', 'The tenant has no credential.')
+  const plaintext = await options.vault.open(envelope, credentialContext(tenantId))
+  const password = new Secret(plaintext.toString('utf8'))
+  plaintext.fill(0)
+  return {
+    server,
+    host,
+    port,
+    database,
+    tls,
+    user: login.user,
+    password,
+    parameters: { application_name: 'lessor', ...login.parameters },
+    ...(quota.connections !== undefined && { maxConnections: quota.connections }),
+  }
+}

@@ -1,0 +1,158 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { problemResponses } from '../http/problem-schema.ts'
+import { OnboardedSchema, TenantSchema, toTenantBody } from './tenant-body.ts'
+import {
+  NewTenantSchema,
+  OnboardHeaders,
+  TenantListQuery,
+  TenantListSchema,
+  TenantParams,
+  TenantPatchSchema,
+} from './tenant-schemas.ts'
+import type { TenantService } from './tenant-service.ts'
+
+export interface TenantRoutesOptions {
+  readonly tenants: TenantService
+}
+
+const tags = ['Tenants']
+/** Idempotency-Keys are the operator's; there is one. */
+const SCOPE = 'operator'
+const COMMON = ['INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'CONTROL_UNAVAILABLE'] as const
+const ONE = [...COMMON, 'TENANT_NOT_FOUND'] as const
+
+/** tenantRoutes is where operators onboard tenants and look after them. Expects accessPlugin. */
+export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = async (fastify, { tenants }) => {
+  fastify.addHook('onRequest', fastify.guards.operator)
+
+  fastify.post(
+    '/v1/tenants',
+    {
+      schema: {
+        tags,
+        summary: 'Onboard a tenant',
+        description: 'Makes the tenant, its login and its first API key, which is shown now and never again.',
+        headers: OnboardHeaders,
+        body: NewTenantSchema,
+        response: {
+          201: OnboardedSchema,
+          ...problemResponses(
+            ...COMMON,
+            'NAMESPACE_NOT_FOUND',
+            'SERVER_NOT_FOUND',
+            'TENANT_NAME_TAKEN',
+            'IDEMPOTENCY_IN_PROGRESS',
+            'IDEMPOTENCY_KEY_REUSED',
+            'PLACEMENT_UNAVAILABLE',
+            'SERVER_UNAVAILABLE',
+            'POOL_OPEN_FAILED',
+            'AUTHENTICATION_BUSY',
+            'SHUTTING_DOWN',
+          ),
+        },
+      },
+    },
+    async ({ body, headers }, reply) => {
+      const key = headers['idempotency-key']
+      const onboarded = await tenants.onboard(body, key === undefined ? undefined : { scope: SCOPE, key })
+      return reply
+        .code(201)
+        .header('location', `/v1/tenants/${onboarded.tenant.id}`)
+        .header('cache-control', 'no-store')
+        .send(onboarded)
+    },
+  )
+
+  fastify.get(
+    '/v1/tenants',
+    {
+      schema: {
+        tags,
+        summary: 'List tenants, newest first',
+        description: 'Deleted tenants are listed with `status=deleted` only.',
+        querystring: TenantListQuery,
+        response: { 200: TenantListSchema, ...problemResponses(...COMMON, 'NAMESPACE_NOT_FOUND') },
+      },
+    },
+    async ({ query }) => {
+      const { records, nextCursor } = await tenants.list(query)
+      return { records: records.map(toTenantBody), next_cursor: nextCursor }
+    },
+  )
+
+  fastify.get(
+    '/v1/tenants/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Read a tenant, also one that is deleted',
+        params: TenantParams,
+        response: { 200: TenantSchema, ...problemResponses(...ONE) },
+      },
+    },
+    async ({ params }) => toTenantBody(await tenants.get(params.id.toLowerCase())),
+  )
+
+  fastify.patch(
+    '/v1/tenants/:id',
+    {
+      schema: {
+        tags,
+        summary: "Change a tenant's name or quota",
+        params: TenantParams,
+        body: TenantPatchSchema,
+        response: {
+          200: TenantSchema,
+          ...problemResponses(...ONE, 'TENANT_NAME_TAKEN', 'TENANT_STATUS_CONFLICT'),
+        },
+      },
+    },
+    async ({ params, body }) => toTenantBody(await tenants.update(params.id.toLowerCase(), body)),
+  )
+
+  fastify.post(
+    '/v1/tenants/:id/suspend',
+    {
+      schema: {
+        tags,
+        summary: 'Refuse all requests of a tenant until it is resumed',
+        params: TenantParams,
+        response: { 200: TenantSchema, ...problemResponses(...ONE, 'TENANT_STATUS_CONFLICT') },
+      },
+    },
+    async ({ params }) => toTenantBody(await tenants.suspend(params.id.toLowerCase())),
+  )
+
+  fastify.post(
+    '/v1/tenants/:id/resume',
+    {
+      schema: {
+        tags,
+        summary: 'End the suspension of a tenant',
+        params: TenantParams,
+        response: { 200: TenantSchema, ...problemResponses(...ONE, 'TENANT_STATUS_CONFLICT') },
+      },
+    },
+    async ({ params }) => toTenantBody(await tenants.resume(params.id.toLowerCase())),
+  )
+
+  fastify.delete(
+    '/v1/tenants/:id',
+    {
+      schema: {
+        tags,
+        summary: 'Delete a tenant with its rows, logins and keys',
+        description: 'Goes on after the answer; the tenant is `deleting` until it is `deleted`. No way back.',
+        params: TenantParams,
+        response: {
+          202: TenantSchema,
+          ...problemResponses(...ONE, 'TENANT_STATUS_CONFLICT', 'SHUTTING_DOWN'),
+        },
+      },
+    },
+    async ({ params }, reply) => {
+      const tenant = await tenants.delete(params.id.toLowerCase())
+      return reply.code(202).send(toTenantBody(tenant))
+    },
+  )
+}

@@ -1,0 +1,233 @@
+import { LessorError } from '../errors.ts'
+import { errorCode } from '../pool/driver-errors.ts'
+import type { Db } from '../pool/statement.ts'
+import { DEFAULT_SERVER } from '../servers/data-server.ts'
+import { decodeCursor, type Page, toPage } from './cursor.ts'
+import { type BegunDeletion, Deletion, type DeletionOptions } from './deletion.ts'
+import { idempotentRequest } from './idempotency.ts'
+import type { AfterStep, JobObserver } from './job.ts'
+import { Jobs } from './jobs.ts'
+import { parseTenantName } from './name.ts'
+import { DEFAULT_NAMESPACE } from './namespace.ts'
+import { requireNamespace } from './namespace-service.ts'
+import { Onboarding, type OnboardingOptions } from './onboarding.ts'
+import { Recovery } from './recovery.ts'
+import type { PlacementName, Quota, Tenant, TenantStatus } from './tenant.ts'
+import type { OnboardedBody } from './tenant-body.ts'
+import type { TenantDirectory } from './tenant-directory.ts'
+import { MOVES, type MoveName, statusConflict } from './tenant-status.ts'
+import {
+  changeQuota,
+  countTenants,
+  findTenant,
+  listTenants,
+  moveTenant,
+  renameTenant,
+} from './tenant-store.ts'
+
+type Shared = 'jobs' | 'afterStep' | 'keys'
+
+export interface TenantServiceOptions extends Omit<OnboardingOptions, Shared>, Omit<DeletionOptions, Shared> {
+  readonly keys: OnboardingOptions['keys'] & DeletionOptions['keys']
+  readonly directory: Pick<TenantDirectory, 'forget'>
+  /** Most connections that a quota may grant. */
+  readonly maxConnections: number
+  /** How long a process may be silent before its jobs are taken over. */
+  readonly jobClaimMs: number
+  readonly jobObserver: JobObserver
+  readonly afterStep?: AfterStep
+}
+
+/** CreateTenant is a request to onboard, as callers write it. */
+export interface CreateTenant {
+  readonly name: string
+  readonly namespace?: string
+  readonly placement?: PlacementName
+  readonly server?: string
+  readonly quota?: Quota
+}
+
+export interface TenantQuery {
+  readonly namespace?: string
+  /** Without a status, deleted tenants are left out. */
+  readonly status?: TenantStatus
+  readonly limit: number
+  readonly cursor?: string
+}
+
+/** Microseconds since the epoch, to the year 2286. */
+const POSITION = /^\d{1,16}$/
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const UNIQUE_VIOLATION = '23505'
+
+/** TenantService is the life of tenants, from onboarding to deletion. */
+export class TenantService {
+  readonly #options: TenantServiceOptions
+  readonly #db: Db
+  readonly #jobs: Jobs
+  readonly #onboarding: Onboarding
+  readonly #deletion: Deletion
+  readonly #recovery: Recovery
+
+  constructor(options: TenantServiceOptions) {
+    const { db, afterStep } = options
+    this.#options = options
+    this.#db = db
+    this.#jobs = new Jobs({ db, claimMs: options.jobClaimMs, observer: options.jobObserver })
+    this.#onboarding = new Onboarding({ ...options, jobs: this.#jobs, afterStep })
+    this.#deletion = new Deletion({ ...options, jobs: this.#jobs, afterStep })
+    this.#recovery = new Recovery({
+      db,
+      jobs: this.#jobs,
+      onboarding: this.#onboarding,
+      deletion: this.#deletion,
+    })
+  }
+
+  /**
+   * onboard makes a tenant with its first API key. With `idempotency`, a repeated
+   * request with the same key in the same scope gets the first one's answer for a day.
+   * @throws LessorError INVALID_REQUEST, and what Onboarding.run throws
+   */
+  async onboard(
+    request: CreateTenant,
+    idempotency?: { readonly scope: string; readonly key: string },
+  ): Promise<OnboardedBody> {
+    const checked = {
+      name: parseTenantName(request.name),
+      namespace: request.namespace ?? DEFAULT_NAMESPACE,
+      placement: request.placement ?? 'role',
+      server: request.server ?? DEFAULT_SERVER,
+      quota: this.#checkQuota(request.quota ?? {}),
+    }
+    const key = idempotency && idempotentRequest(idempotency.scope, idempotency.key, checked)
+    return this.#jobs.track(() => this.#onboarding.run(checked, key))
+  }
+
+  /** find resolves with a tenant of any status, a deleted one's tombstone included. */
+  async find(id: string): Promise<Tenant | undefined> {
+    return findTenant(this.#db, id)
+  }
+
+  /** get is find for callers that need the tenant. @throws LessorError TENANT_NOT_FOUND */
+  async get(id: string): Promise<Tenant> {
+    const tenant = await this.find(id)
+    if (tenant === undefined) throw new LessorError('TENANT_NOT_FOUND')
+    return tenant
+  }
+
+  /** list resolves with one page, newest first. @throws LessorError INVALID_REQUEST, NAMESPACE_NOT_FOUND */
+  async list(query: TenantQuery): Promise<Page<Tenant>> {
+    const [position, id] = query.cursor === undefined ? [] : decodeCursor(query.cursor, [POSITION, UUID])
+    const namespace = query.namespace && (await requireNamespace(this.#db, query.namespace))
+    const rows = await listTenants(this.#db, {
+      namespaceId: namespace ? namespace.id : undefined,
+      status: query.status,
+      limit: query.limit + 1,
+      after: position === undefined || id === undefined ? undefined : [position, id],
+    })
+    return toPage(rows, query.limit, (last) => [last.position, last.id])
+  }
+
+  /** countByStatus counts tenants for metrics. */
+  async countByStatus(): Promise<ReadonlyMap<TenantStatus, number>> {
+    return new Map((await countTenants(this.#db)).map(({ status, count }) => [status, count]))
+  }
+
+  /**
+   * update changes the name or the quota. A new quota counts for the next pool, and makes the older one drain.
+   * @throws LessorError INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_NAME_TAKEN, TENANT_STATUS_CONFLICT
+   */
+  async update(id: string, change: { readonly name?: string; readonly quota?: Quota }): Promise<Tenant> {
+    const name = change.name === undefined ? undefined : parseTenantName(change.name)
+    const quota = change.quota === undefined ? undefined : this.#checkQuota(change.quota)
+    const changed = await this.#options.db
+      .transaction(async (tx) => {
+        const renamed = name === undefined || (await renameTenant(tx, id, name))
+        return renamed && (quota === undefined || (await changeQuota(tx, id, quota)))
+      })
+      .catch((error: unknown) => {
+        if (errorCode(error) !== UNIQUE_VIOLATION) throw error
+        throw new LessorError('TENANT_NAME_TAKEN', `The namespace has a tenant "${name?.text}".`)
+      })
+    this.#options.directory.forget(id)
+    const tenant = await this.get(id)
+    if (!changed) throw statusConflict(tenant.status, 'changed')
+    return tenant
+  }
+
+  /**
+   * suspend refuses the tenant's requests from now on, those under way may end. A suspended tenant stays as it is.
+   * @throws LessorError TENANT_NOT_FOUND, TENANT_STATUS_CONFLICT
+   */
+  async suspend(id: string): Promise<Tenant> {
+    const tenant = await this.#move(id, 'suspend', 'suspended')
+    // Not awaited: requests under way may take as long as they may.
+    void this.#options.pools.evict(id, 'suspension')
+    return tenant
+  }
+
+  /** resume ends a suspension. @throws LessorError TENANT_NOT_FOUND, TENANT_STATUS_CONFLICT */
+  async resume(id: string): Promise<Tenant> {
+    return this.#move(id, 'resume', 'resumed')
+  }
+
+  /**
+   * delete begins a deletion and resolves with the tenant, then `deleting`; the rest goes on in the
+   * background. A tenant that is being deleted, or is deleted, stays as it is.
+   * @throws LessorError TENANT_NOT_FOUND, TENANT_STATUS_CONFLICT
+   */
+  async delete(id: string): Promise<Tenant> {
+    return this.#jobs.track(async () => {
+      const begun = await this.#deletion.begin(id)
+      this.#options.directory.forget(id)
+      try {
+        const tenant = await this.get(id)
+        if (tenant.status === 'deleting' || tenant.status === 'deleted') return tenant
+        throw statusConflict(tenant.status, 'deleted')
+      } finally {
+        // After the look-up, so that the answer is what the deletion began with.
+        if (begun !== undefined) void this.#finish(begun)
+      }
+    })
+  }
+
+  /** recover takes over what dead processes left behind and resolves with the number of jobs; see Recovery. */
+  async recover(): Promise<number> {
+    return this.#jobs.closing ? 0 : this.#jobs.track(() => this.#recovery.run())
+  }
+
+  /** close takes no new work and resolves when the work under way has ended. */
+  async close(): Promise<void> {
+    await this.#jobs.close()
+  }
+
+  /** Finishes a deletion, or leaves that to recovery. Never rejects. */
+  async #finish({ ticket, job }: BegunDeletion): Promise<void> {
+    await this.#jobs.attempt(ticket, job, async (claim) => {
+      await this.#options.afterStep?.('delete', 'begin')
+      await this.#deletion.run(claim)
+    })
+  }
+
+  async #move(id: string, name: MoveName, action: string): Promise<Tenant> {
+    await moveTenant(this.#db, id, name)
+    this.#options.directory.forget(id)
+    const tenant = await this.get(id)
+    if (tenant.status !== MOVES[name].to) throw statusConflict(tenant.status, action)
+    return tenant
+  }
+
+  #checkQuota(quota: Quota): Quota {
+    const { maxConnections } = this.#options
+    const { connections } = quota
+    if (connections === undefined) return {}
+    if (Number.isInteger(connections) && connections >= 1 && connections <= maxConnections) {
+      return { connections }
+    }
+    const message = `must be an integer from 1 to ${maxConnections}`
+    throw new LessorError('INVALID_REQUEST', `The quota's connections ${message}.`, {
+      errors: [{ in: 'body', path: '/quota/connections', message }],
+    })
+  }
+}

@@ -1,0 +1,136 @@
+import { type Db, type Statement, sql } from '../pool/statement.ts'
+import type { Name } from './name.ts'
+import type { PlacementName, Quota, Tenant, TenantRef, TenantStatus } from './tenant.ts'
+import { MOVES, type MoveName } from './tenant-status.ts'
+
+const COLUMNS = sql`
+  t.id, t.name, n.name as namespace, t.namespace_id as "namespaceId", t.placement, t.server, t.status,
+  t.generation, t.quota, t.created_at as "createdAt", t.updated_at as "updatedAt"`
+
+export interface NewTenant {
+  readonly id: string
+  readonly name: Name
+  readonly namespaceId: string
+  readonly placement: PlacementName
+  readonly server: string
+  readonly quota: Quota
+}
+
+/** insertTenant reserves a row in status `provisioning`; false when the name is taken. */
+export async function insertTenant(db: Db, tenant: NewTenant): Promise<boolean> {
+  const { id, name, namespaceId, placement, server, quota } = tenant
+  const rows = await db.query(sql`
+    insert into lessor.tenants (id, namespace_id, name, name_key, placement, server, status, quota)
+    values (${id}, ${namespaceId}, ${name.text}, ${name.key}, ${placement}, ${server}, 'provisioning',
+      ${{ ...quota }})
+    on conflict (namespace_id, name_key) where status <> 'deleted' do nothing
+    returning id`)
+  return rows.length > 0
+}
+
+export async function findTenant(db: Db, id: string): Promise<Tenant | undefined> {
+  const [row] = await db.query<Tenant>(sql`
+    select ${COLUMNS}
+    from lessor.tenants t join lessor.namespaces n on n.id = t.namespace_id
+    where t.id = ${id}`)
+  return row
+}
+
+/** findTenantRef reads the little that a request needs of a tenant. */
+export async function findTenantRef(db: Db, id: string): Promise<TenantRef | undefined> {
+  const [row] = await db.query<TenantRef>(sql`
+    select id as "tenantId", generation, namespace_id as "namespaceId", status
+    from lessor.tenants
+    where id = ${id}`)
+  return row
+}
+
+export interface TenantFilter {
+  readonly namespaceId: string | undefined
+  /** Without a status, deleted tenants are left out. */
+  readonly status: TenantStatus | undefined
+  readonly limit: number
+  /** `position` and id of the last tenant of the page before. */
+  readonly after: readonly [position: string, id: string] | undefined
+}
+
+/** ListedTenant has its time of creation in microseconds since the epoch as well, which a Date cannot hold. */
+export interface ListedTenant extends Tenant {
+  readonly position: string
+}
+
+/** listTenants resolves with tenants, newest first. */
+export async function listTenants(db: Db, filter: TenantFilter): Promise<readonly ListedTenant[]> {
+  const { namespaceId, status, limit, after } = filter
+  return db.query<ListedTenant>(sql`
+    select ${COLUMNS}, (extract(epoch from t.created_at) * 1000000)::bigint as position
+    from lessor.tenants t join lessor.namespaces n on n.id = t.namespace_id
+    where ${status === undefined ? sql`t.status <> 'deleted'` : sql`t.status = ${status}`}
+      ${namespaceId === undefined ? sql`` : sql`and t.namespace_id = ${namespaceId}`}
+      ${after === undefined ? sql`` : sql`and ${isAfter(after)}`}
+    order by t.created_at desc, t.id desc
+    limit ${limit}`)
+}
+
+function isAfter([position, id]: readonly [position: string, id: string]): Statement {
+  return sql`(t.created_at, t.id)
+    < (timestamptz 'epoch' + ${position}::bigint * interval '1 microsecond', ${id}::uuid)`
+}
+
+/**
+ * moveTenant is the only statement that changes a status; false when the tenant was not in one that
+ * the move starts from.
+ */
+export async function moveTenant(db: Db, id: string, name: MoveName): Promise<boolean> {
+  const move = MOVES[name]
+  return changed(
+    db,
+    sql`
+    update lessor.tenants
+    set status = ${move.to}, generation = generation + ${move.newGeneration ? 1 : 0}, updated_at = now()
+    where id = ${id} and status = any(${move.from})
+    returning id`,
+  )
+}
+
+/** renameTenant changes the name of a tenant that lives. @throws SQLSTATE 23505 when it is taken */
+export async function renameTenant(db: Db, id: string, name: Name): Promise<boolean> {
+  return changed(
+    db,
+    sql`
+    update lessor.tenants
+    set name = ${name.text}, name_key = ${name.key}, updated_at = now()
+    where id = ${id} and status in ('active', 'suspended')
+    returning id`,
+  )
+}
+
+/** changeQuota sets the quota of a tenant that lives; a quota that differs starts a new generation. */
+export async function changeQuota(db: Db, id: string, quota: Quota): Promise<boolean> {
+  const value = { ...quota }
+  return changed(
+    db,
+    sql`
+    update lessor.tenants
+    set quota = ${value}, generation = generation + (quota is distinct from ${value})::integer,
+        updated_at = now()
+    where id = ${id} and status in ('active', 'suspended')
+    returning id`,
+  )
+}
+
+/** removeReservation takes back what insertTenant made, with all that refers to it. */
+export async function removeReservation(db: Db, id: string): Promise<void> {
+  await db.query(sql`delete from lessor.tenants where id = ${id} and status = 'provisioning'`)
+}
+
+/** countTenants counts tenants by status. */
+export async function countTenants(
+  db: Db,
+): Promise<readonly { readonly status: TenantStatus; readonly count: number }[]> {
+  return db.query(sql`select status, count(*)::integer as count from lessor.tenants group by status`)
+}
+
+async function changed(db: Db, statement: Statement): Promise<boolean> {
+  return (await db.query(statement)).length > 0
+}

@@ -1,0 +1,371 @@
+import { inspect } from 'node:util'
+import t from 'tap'
+import { formatApiKey, makeApiKey, parseApiKey } from '../../src/access/api-key.ts'
+import { Authenticator, type AuthenticatorOptions } from '../../src/access/authenticator.ts'
+import { type IssuedKey, KeyService } from '../../src/access/key-service.ts'
+import type { Principal } from '../../src/access/principal.ts'
+import { LessorError } from '../../src/errors.ts'
+import { sql } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
+import {
+  addNamespace,
+  addTenant,
+  Barrier,
+  CountingDb,
+  CountingHasher,
+  controlDatabase,
+  ManualClock,
+  OPERATOR_KEY,
+} from './helpers.ts'
+
+const control = await controlDatabase(t)
+const keys = new KeyService()
+
+/** A fresh authenticator and a tenant of its own, with all that the authenticator uses in view. */
+async function setUp(options: Partial<AuthenticatorOptions> = {}) {
+  const namespaceId = await addNamespace(control)
+  const tenantId = await addTenant(control, namespaceId)
+  const db = new CountingDb(control)
+  const hasher = new CountingHasher()
+  const clock = new ManualClock()
+  const operatorKey = new Secret(OPERATOR_KEY)
+  const authenticator = new Authenticator({ db, hasher, clock, operatorKey, ...options })
+  const owner = { namespaceId, tenantId }
+  return { db, hasher, clock, authenticator, owner, issue: () => keys.issue(control, owner) }
+}
+
+function tokenOf(key: IssuedKey): string {
+  return key.key.reveal()
+}
+
+/** A well-formed key with the same id and another secret. */
+function wrongSecret(key: IssuedKey): string {
+  return formatApiKey({ keyId: key.id, secret: makeApiKey().secret }).reveal()
+}
+
+function unknownToken(): string {
+  return formatApiKey(makeApiKey()).reveal()
+}
+
+async function refusal(authenticator: Authenticator, token: string): Promise<unknown> {
+  try {
+    return await authenticator.authenticate(token)
+  } catch (error) {
+    return error
+  }
+}
+
+async function revoke(authenticator: Authenticator, keyId: string): Promise<void> {
+  await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${keyId}`)
+  authenticator.forget(keyId)
+}
+
+t.test('the operator key is known at once and costs no query', async (t) => {
+  const { authenticator, db, hasher } = await setUp()
+  t.same(authenticator.authenticate(OPERATOR_KEY), { kind: 'operator' })
+  for (const wrong of ['', 'x', OPERATOR_KEY.slice(1), `${OPERATOR_KEY}x`, OPERATOR_KEY.toUpperCase()]) {
+    t.throws(() => authenticator.authenticate(wrong), { code: 'UNAUTHENTICATED' })
+  }
+  t.equal(db.queries + hasher.verifications, 0)
+})
+
+t.test('a weak operator key is refused when the service is built, and not shown', async (t) => {
+  const { db, clock } = await setUp()
+  for (const key of ['', 'a'.repeat(31), `${'a'.repeat(40)} b`, `${'a'.repeat(40)}ä`]) {
+    t.throws(() => new Authenticator({ db, clock, operatorKey: new Secret(key) }), {
+      message: '"operatorKey" option must be at least 32 visible ASCII characters',
+    })
+  }
+})
+
+t.test("a key leads to its namespace and tenant, a namespace's key to no tenant", async (t) => {
+  const { authenticator, owner, issue } = await setUp()
+  const key = await issue()
+  t.same(await authenticator.authenticate(tokenOf(key)), { kind: 'api_key', keyId: key.id, ...owner })
+  const wide = await keys.issue(control, { ...owner, tenantId: null })
+  t.match(await authenticator.authenticate(tokenOf(wide)), { keyId: wide.id, tenantId: null })
+})
+
+t.test('a verified key passes without waiting, without a query and without argon2', async (t) => {
+  const { authenticator, db, hasher, issue } = await setUp()
+  const token = tokenOf(await issue())
+  const first = authenticator.authenticate(token)
+  t.ok(first instanceof Promise)
+  const principal = await first
+  t.same([db.queries, hasher.verifications], [1, 1])
+  for (let i = 0; i < 100; i++) t.equal(authenticator.authenticate(token), principal)
+  t.same([db.queries, hasher.verifications], [1, 1])
+})
+
+t.test('a principal cannot be changed by who receives it', async (t) => {
+  const { authenticator, issue } = await setUp()
+  const principal = await authenticator.authenticate(tokenOf(await issue()))
+  t.throws(() => Object.assign(principal, { tenantId: null }), TypeError)
+  t.throws(() => Object.assign(authenticator.authenticate(OPERATOR_KEY), { kind: 'x' }), TypeError)
+})
+
+t.test('after its time a verified key has its row read again, and no argon2', async (t) => {
+  const { authenticator, db, hasher, clock, issue } = await setUp({ verifiedMs: 1_000 })
+  const token = tokenOf(await issue())
+  await authenticator.authenticate(token)
+  clock.advance(999)
+  t.notOk(authenticator.authenticate(token) instanceof Promise)
+  clock.advance(1)
+  const renewals = [authenticator.authenticate(token), authenticator.authenticate(token)]
+  t.ok(renewals[0] instanceof Promise)
+  await Promise.all(renewals)
+  t.same([db.queries, hasher.verifications], [2, 1], 'one query for both')
+  t.notOk(authenticator.authenticate(token) instanceof Promise)
+})
+
+t.test('a key that was revoked elsewhere is refused when its time is over', async (t) => {
+  const { authenticator, db, clock, hasher, issue } = await setUp({ verifiedMs: 1_000 })
+  const key = await issue()
+  await authenticator.authenticate(tokenOf(key))
+  await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${key.id}`)
+  t.match(authenticator.authenticate(tokenOf(key)), { keyId: key.id }, 'not yet known here')
+  clock.advance(1_000)
+  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  t.same([db.queries, hasher.verifications], [2, 1], 'the second time it is refused unseen')
+})
+
+t.test('a key whose hash was changed is verified anew', async (t) => {
+  const { authenticator, clock, hasher, issue } = await setUp()
+  const key = await issue()
+  await authenticator.authenticate(tokenOf(key))
+  const other = await issue()
+  await control.query(sql`
+    update lessor.api_keys set hash = (select hash from lessor.api_keys where id = ${other.id}) where id = ${key.id}`)
+  clock.advance(60_000)
+  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  t.equal(hasher.verifications, 2)
+  const secret = parseApiKey(tokenOf(other))?.secret ?? new Secret('')
+  t.match(await authenticator.authenticate(formatApiKey({ keyId: key.id, secret }).reveal()), {
+    keyId: key.id,
+  })
+})
+
+t.test('an unknown id, a wrong secret, a revoked key and a malformed one are answered alike', async (t) => {
+  const { authenticator, hasher, db, issue } = await setUp()
+  const [good, revoked] = [await issue(), await issue()]
+  await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${revoked.id}`)
+  const seen = []
+  for (const token of [unknownToken(), wrongSecret(good), tokenOf(revoked)]) {
+    const [queries, verifications] = [db.queries, hasher.verifications]
+    const error = await refusal(authenticator, token)
+    t.ok(error instanceof LessorError)
+    seen.push({ ...(error as LessorError), message: String(error) })
+    t.same([db.queries - queries, hasher.verifications - verifications], [1, 1], 'the same work')
+  }
+  for (const token of ['', 'lsr_', `${tokenOf(good)}x`, tokenOf(good).slice(0, -1), 'x'.repeat(64)]) {
+    const error = await refusal(authenticator, token)
+    seen.push({ ...(error as LessorError), message: String(error) })
+  }
+  t.equal(new Set(seen.map((each) => JSON.stringify(each))).size, 1)
+  t.match(seen[0], { code: 'UNAUTHENTICATED', status: 401 })
+  t.equal(hasher.verifications, 3, 'a malformed key costs nothing')
+})
+
+t.test('a wrong key that comes again costs nothing for a while', async (t) => {
+  const { authenticator, db, hasher, clock, issue } = await setUp({ refusedMs: 500 })
+  const key = await issue()
+  for (const token of [unknownToken(), wrongSecret(key)]) {
+    const [queries, verifications] = [db.queries, hasher.verifications]
+    for (let i = 0; i < 5; i++) await refusal(authenticator, token)
+    t.throws(() => authenticator.authenticate(token), { code: 'UNAUTHENTICATED' }, 'at once')
+    t.same([db.queries - queries, hasher.verifications - verifications], [1, 1])
+    clock.advance(500)
+    await refusal(authenticator, token)
+    t.same([db.queries - queries, hasher.verifications - verifications], [2, 2])
+  }
+})
+
+t.test('a wrong secret neither gets in nor pushes the right one out', async (t) => {
+  const { authenticator, issue } = await setUp()
+  const key = await issue()
+  const principal = await authenticator.authenticate(tokenOf(key))
+  t.match(await refusal(authenticator, wrongSecret(key)), { code: 'UNAUTHENTICATED' })
+  t.equal(authenticator.authenticate(tokenOf(key)), principal)
+})
+
+t.test('callers with the same key share one verification', async (t) => {
+  const { authenticator, db, hasher, issue } = await setUp()
+  const token = tokenOf(await issue())
+  const principals = await Promise.all(Array.from({ length: 50 }, () => authenticator.authenticate(token)))
+  t.equal(new Set(principals).size, 1)
+  const wrong = unknownToken()
+  const refusals = await Promise.all(Array.from({ length: 50 }, () => refusal(authenticator, wrong)))
+  t.ok(refusals.every((error) => error instanceof LessorError))
+  t.same([db.queries, hasher.verifications], [2, 2])
+})
+
+t.test(
+  'argon2 runs for two keys at once at most, and what overfills the queue is told to come back',
+  async (t) => {
+    const { authenticator, hasher, clock, issue } = await setUp({ maxWaiting: 3, verifiedMs: 1_000 })
+    const [early, late] = [await issue(), await issue()]
+    await authenticator.authenticate(tokenOf(early))
+    const barrier = new Barrier()
+    hasher.before = barrier.pass
+    const flood = Array.from({ length: 20 }, () => refusal(authenticator, unknownToken()))
+    await barrier.reached
+    t.match(await refusal(authenticator, tokenOf(late)), {
+      code: 'AUTHENTICATION_BUSY',
+      retryAfterSeconds: 1,
+    })
+    t.match(authenticator.authenticate(OPERATOR_KEY), { kind: 'operator' }, 'the operator is not kept out')
+    t.match(authenticator.authenticate(tokenOf(early)), { keyId: early.id }, 'nor a verified key')
+    clock.advance(1_000)
+    t.match(
+      await authenticator.authenticate(tokenOf(early)),
+      { keyId: early.id },
+      'nor when it is read again',
+    )
+    barrier.open()
+    const codes = (await Promise.all(flood)).map((error) => (error as LessorError).code)
+    t.equal(codes.filter((code) => code === 'UNAUTHENTICATED').length, 5)
+    t.equal(codes.filter((code) => code === 'AUTHENTICATION_BUSY').length, 15)
+    t.equal(hasher.mostRunning, 2)
+    t.match(
+      await authenticator.authenticate(tokenOf(late)),
+      { keyId: late.id },
+      'a refusal for want of room is not kept',
+    )
+  },
+)
+
+t.test('a revocation counts at once when it is told', async (t) => {
+  const { authenticator, issue } = await setUp()
+  const [key, other] = [await issue(), await issue()]
+  const [, principal] = await Promise.all([
+    authenticator.authenticate(tokenOf(key)),
+    authenticator.authenticate(tokenOf(other)),
+  ])
+  await revoke(authenticator, key.id)
+  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  t.equal(authenticator.authenticate(tokenOf(other)), principal, 'and only for this key')
+})
+
+t.test("a tenant's keys are forgotten together, and nobody else's", async (t) => {
+  const { authenticator, db, owner, issue } = await setUp()
+  const mine = [await issue(), await issue()]
+  const wide = await keys.issue(control, { ...owner, tenantId: null })
+  const other = await keys.issue(control, {
+    namespaceId: owner.namespaceId,
+    tenantId: await addTenant(control, owner.namespaceId),
+  })
+  for (const key of [...mine, wide, other]) await authenticator.authenticate(tokenOf(key))
+  await control.query(sql`delete from lessor.tenants where id = ${owner.tenantId}`)
+  authenticator.forgetTenant(owner.tenantId)
+  const queries = db.queries
+  for (const key of mine) {
+    t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  }
+  t.equal(db.queries, queries + 2)
+  t.notOk(authenticator.authenticate(tokenOf(wide)) instanceof Promise)
+  t.notOk(authenticator.authenticate(tokenOf(other)) instanceof Promise)
+})
+
+/** Where a verification can be held up while its key is revoked. */
+const PLACES = {
+  'before its row is read': (db: CountingDb, _hasher: CountingHasher, barrier: Barrier) => {
+    db.before = barrier.pass
+  },
+  'after its row was read': (db: CountingDb, _hasher: CountingHasher, barrier: Barrier) => {
+    db.after = barrier.pass
+  },
+  'while argon2 runs': (_db: CountingDb, hasher: CountingHasher, barrier: Barrier) => {
+    hasher.before = barrier.pass
+  },
+}
+
+for (const [place, hold] of Object.entries(PLACES)) {
+  t.test(`a key that is revoked ${place} is refused to all who wait, and not remembered`, async (t) => {
+    const { authenticator, db, hasher, issue } = await setUp()
+    const key = await issue()
+    const barrier = new Barrier()
+    hold(db, hasher, barrier)
+    const early = refusal(authenticator, tokenOf(key))
+    await barrier.reached
+    await revoke(authenticator, key.id)
+    const late = refusal(authenticator, tokenOf(key))
+    barrier.open()
+    t.match(await early, { code: 'UNAUTHENTICATED' })
+    t.match(await late, { code: 'UNAUTHENTICATED' })
+    t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+    t.equal(hasher.verifications, 1, 'what was proven is not proven again')
+  })
+}
+
+t.test('a verified key that is revoked while its row is read again is refused', async (t) => {
+  const { authenticator, db, clock, issue } = await setUp()
+  const key = await issue()
+  await authenticator.authenticate(tokenOf(key))
+  clock.advance(60_000)
+  const barrier = new Barrier()
+  db.after = barrier.pass
+  const renewal = refusal(authenticator, tokenOf(key))
+  await barrier.reached
+  await revoke(authenticator, key.id)
+  barrier.open()
+  t.match(await renewal, { code: 'UNAUTHENTICATED' })
+  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+})
+
+t.test('a verification survives the revocation of another key', async (t) => {
+  const { authenticator, hasher, issue } = await setUp()
+  const [key, other] = [await issue(), await issue()]
+  const barrier = new Barrier()
+  hasher.before = barrier.pass
+  const flight = authenticator.authenticate(tokenOf(key))
+  await barrier.reached
+  await revoke(authenticator, other.id)
+  barrier.open()
+  t.match(await flight, { keyId: key.id })
+  t.equal(hasher.verifications, 1)
+})
+
+t.test('a failure of the control database is passed on and not remembered', async (t) => {
+  const { authenticator, db, clock, issue } = await setUp()
+  const token = tokenOf(await issue())
+  const down = () => Promise.reject(new LessorError('CONTROL_UNAVAILABLE'))
+  db.before = down
+  t.match(await refusal(authenticator, token), { code: 'CONTROL_UNAVAILABLE' })
+  db.before = async () => {}
+  const principal = await authenticator.authenticate(token)
+  clock.advance(60_000)
+  db.before = down
+  t.match(await refusal(authenticator, token), { code: 'CONTROL_UNAVAILABLE' })
+  db.before = async () => {}
+  t.same(await authenticator.authenticate(token), principal)
+})
+
+t.test('no more keys are remembered than allowed, the least used go first', async (t) => {
+  const { authenticator, issue } = await setUp({ maxRemembered: 2 })
+  const [one, two, three] = [tokenOf(await issue()), tokenOf(await issue()), tokenOf(await issue())]
+  const known = (token: string): boolean => {
+    const answer: Principal | Promise<Principal> = authenticator.authenticate(token)
+    return !(answer instanceof Promise)
+  }
+  await authenticator.authenticate(one)
+  await authenticator.authenticate(two)
+  t.ok(known(one))
+  await authenticator.authenticate(three)
+  t.ok(known(one))
+  t.ok(known(three))
+  for (let i = 0; i < 5; i++) await refusal(authenticator, unknownToken())
+  t.ok(known(one), 'wrong keys push no right one out')
+  t.notOk(known(two))
+  await authenticator.authenticate(two)
+})
+
+t.test('inspecting an authenticator shows no key', async (t) => {
+  const { authenticator, issue } = await setUp()
+  const token = tokenOf(await issue())
+  await authenticator.authenticate(token)
+  t.equal(inspect(authenticator, { showHidden: true, depth: null }), 'Authenticator {}')
+  t.equal(JSON.stringify(authenticator), '{}')
+  const error = await refusal(authenticator, `${token}x`)
+  t.notOk(inspect(error).includes(token.slice(21)))
+})

@@ -1,0 +1,58 @@
+import t from 'tap'
+import { Authenticator } from '../../src/access/authenticator.ts'
+import { KeyService } from '../../src/access/key-service.ts'
+import { argon2idHasher } from '../../src/access/secret-hasher.ts'
+import { Secret } from '../../src/secret.ts'
+import { addNamespace, addTenant, Barrier, controlDatabase, ManualClock, OPERATOR_KEY } from './helpers.ts'
+
+const control = await controlDatabase(t)
+const namespaceId = await addNamespace(control)
+const owner = { namespaceId, tenantId: await addTenant(control, namespaceId) }
+
+t.test("a key is born in its caller's transaction, or not at all", async (t) => {
+  const keys = new KeyService()
+  const operatorKey = new Secret(OPERATOR_KEY)
+  const authenticator = new Authenticator({ db: control, clock: new ManualClock(), operatorKey })
+  const born = await control.transaction((tx) => keys.issue(tx, { ...owner, name: 'born' }))
+  t.match(await authenticator.authenticate(born.key.reveal()), { keyId: born.id })
+
+  let unborn = new Secret('')
+  const failed = control.transaction(async (tx) => {
+    unborn = (await keys.issue(tx, { ...owner, name: 'unborn' })).key
+    throw new Error('undone')
+  })
+  await t.rejects(failed, { message: 'undone' })
+  await t.rejects(async () => authenticator.authenticate(unborn.reveal()), { code: 'UNAUTHENTICATED' })
+  const { records } = await keys.list(control, owner, { limit: 10 })
+  t.same(
+    records.map(({ name }) => name),
+    ['born'],
+  )
+})
+
+t.test('keys are hashed one at a time, and a crowd is told to come back', async (t) => {
+  const barrier = new Barrier()
+  let running = 0
+  let most = 0
+  const hasher = {
+    ...argon2idHasher,
+    async hash(secret: Secret) {
+      most = Math.max(most, ++running)
+      await barrier.pass()
+      running--
+      return argon2idHasher.hash(secret)
+    },
+  }
+  const keys = new KeyService({ hasher })
+  const crowd = Array.from({ length: 80 }, () => keys.issue(control, owner).then(() => 'issued', codeOf))
+  await barrier.reached
+  barrier.open()
+  const outcomes = await Promise.all(crowd)
+  t.equal(outcomes.filter((outcome) => outcome === 'issued').length, 65)
+  t.equal(outcomes.filter((outcome) => outcome === 'AUTHENTICATION_BUSY').length, 15)
+  t.equal(most, 1)
+})
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : error
+}

@@ -1,0 +1,190 @@
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import t from 'tap'
+import { Type } from 'typebox'
+import { LessorError } from '../../src/errors.ts'
+import { createLogger } from '../../src/http/logger.ts'
+import { problemPlugin } from '../../src/http/problem-plugin.ts'
+import { validatorCompiler } from '../../src/http/validation.ts'
+
+interface Scope {
+  teardown(fn: () => Promise<void>): void
+}
+
+async function makeApp(t: Scope) {
+  const lines: string[] = []
+  const { logger } = createLogger('info', { write: (line) => lines.push(line) })
+  const app: FastifyInstance = Fastify({
+    loggerInstance: logger as FastifyBaseLogger,
+    bodyLimit: 200,
+    genReqId: () => 'request-1',
+  })
+  app.setValidatorCompiler(validatorCompiler())
+  app.removeContentTypeParser('text/plain')
+  await app.register(problemPlugin, { unknownRoutes: true })
+  t.teardown(() => app.close())
+  return { app, logText: () => lines.join('') }
+}
+
+function throwing(app: FastifyInstance, error: unknown): void {
+  app.get('/', async () => {
+    throw error
+  })
+}
+
+/** A server's error as the driver throws it: with fields that must not get out. */
+function postgresError(code: string): Error {
+  return Object.assign(new Error('relation "app.hidden_table" says no'), {
+    name: 'PostgresError',
+    code,
+    query: 'select hidden_column',
+    detail: 'Key (email)=(hidden@example.com) already exists.',
+  })
+}
+
+t.test('an error of Lessor is answered with its code, status, detail and Retry-After', async (t) => {
+  const { app } = await makeApp(t)
+  throwing(app, new LessorError('POOL_SATURATED', 'All 4 connections are busy.', { retryAfterSeconds: 1.2 }))
+  const response = await app.inject('/')
+  t.equal(response.statusCode, 503)
+  t.equal(response.headers['content-type'], 'application/problem+json; charset=utf-8')
+  t.equal(response.headers['retry-after'], '2')
+  t.same(response.json(), {
+    type: '/docs/errors#POOL_SATURATED',
+    title: 'No database connection came free in time',
+    status: 503,
+    detail: 'All 4 connections are busy.',
+    code: 'POOL_SATURATED',
+    requestId: 'request-1',
+  })
+})
+
+t.test('an unknown error is answered without a word of it, and logged', async (t) => {
+  const { app, logText } = await makeApp(t)
+  throwing(app, postgresError('23505'))
+  const response = await app.inject('/')
+  t.equal(response.statusCode, 500)
+  t.match(response.json(), { code: 'INTERNAL', detail: 'Something went wrong inside the service.' })
+  t.notMatch(response.body, /hidden/)
+  t.match(logText(), /"code":"23505"/)
+  t.notMatch(logText(), /hidden_column|hidden@example/, 'neither statement nor row is logged')
+})
+
+t.test('what is no error at all is answered as well', async (t) => {
+  for (const thrown of ['text', 42, { status: 200 }]) {
+    const { app } = await makeApp(t)
+    throwing(app, thrown)
+    const response = await app.inject('/')
+    t.equal(response.statusCode, 500)
+    t.equal(response.json().code, 'INTERNAL')
+  }
+})
+
+t.test("the server's refusals that come from a value are the caller's", async (t) => {
+  const codes = { '57014': 'STATEMENT_TIMEOUT', '22P02': 'INVALID_REQUEST', '22021': 'INVALID_REQUEST' }
+  for (const [sqlState, code] of Object.entries(codes)) {
+    const { app } = await makeApp(t)
+    throwing(app, postgresError(sqlState))
+    const response = await app.inject('/')
+    t.equal(response.json().code, code)
+    t.notMatch(response.body, /hidden/)
+  }
+})
+
+t.test('each wrong field is named with what it must be, and no value is repeated', async (t) => {
+  const { app } = await makeApp(t)
+  app.post(
+    '/things/:id',
+    {
+      schema: {
+        params: Type.Object({ id: Type.String({ format: 'uuid' }) }),
+        querystring: Type.Object({ page: Type.Integer() }, { additionalProperties: false }),
+        body: Type.Object(
+          {
+            name: Type.String(),
+            colour: Type.Union([Type.Literal('blue'), Type.Literal('green')]),
+            size: Type.Unsafe<string>(Type.String({ enum: ['s', 'm'] })),
+            nested: Type.Object({ 'a/b': Type.Integer() }),
+          },
+          { additionalProperties: false },
+        ),
+      },
+    },
+    async () => ({}),
+  )
+  const id = '00000000-0000-4000-8000-000000000000'
+  const body = { name: 'n', colour: 'blue', size: 's', nested: { 'a/b': 1 } }
+  const post = (url: string, payload: object) => app.inject({ method: 'POST', url, payload })
+
+  t.equal((await post(`/things/${id}?page=1`, body)).statusCode, 200)
+
+  const wrongBody = await post(`/things/${id}?page=1`, {
+    colour: 'secret-red',
+    size: 'secret-xl',
+    nested: {},
+    'e/x': 1,
+  })
+  t.equal(wrongBody.statusCode, 400)
+  t.equal(wrongBody.json().code, 'INVALID_REQUEST')
+  t.same(
+    new Set(wrongBody.json().errors.map((error: object) => JSON.stringify(error))),
+    new Set(
+      [
+        { in: 'body', path: '/name', message: 'is required' },
+        { in: 'body', path: '/e~1x', message: 'is not known' },
+        { in: 'body', path: '/colour', message: 'must be one of blue, green' },
+        { in: 'body', path: '/size', message: 'must be one of s, m' },
+        { in: 'body', path: '/nested/a~1b', message: 'is required' },
+      ].map((error) => JSON.stringify(error)),
+    ),
+  )
+  t.notMatch(wrongBody.body, /secret/)
+
+  const wrongType = await post(`/things/${id}?page=1`, { ...body, name: 7 })
+  t.same(wrongType.json().errors, [{ in: 'body', path: '/name', message: 'must be string' }])
+  t.equal(wrongType.json().detail, 'The body field /name must be string.')
+
+  const wrongQuery = await post(`/things/${id}?page=x&limit=3`, body)
+  t.same(wrongQuery.json().errors, [
+    { in: 'query', path: 'limit', message: 'is not known' },
+    { in: 'query', path: 'page', message: 'must be integer' },
+  ])
+
+  const wrongParams = await post('/things/7?page=1', body)
+  t.equal(wrongParams.json().detail, 'The path parameter id must match format "uuid".')
+})
+
+t.test('a body that cannot be read is answered by what is wrong with it', async (t) => {
+  const { app } = await makeApp(t)
+  app.post('/', async () => ({}))
+  const post = (payload: string, type: string) =>
+    app.inject({ method: 'POST', url: '/', payload, headers: { 'content-type': type } })
+  const code = async (payload: string, type = 'application/json') => {
+    const { statusCode, body } = await post(payload, type)
+    return [statusCode, JSON.parse(body).code]
+  }
+  t.same(await code('{"a":'), [400, 'INVALID_JSON'])
+  t.same(await code(''), [400, 'INVALID_JSON'])
+  t.same(await code('{"__proto__":{"admin":true}}'), [400, 'INVALID_JSON'])
+  t.same(await code(`"${'x'.repeat(300)}"`), [413, 'BODY_TOO_LARGE'])
+  t.same(await code('a=1', 'application/x-www-form-urlencoded'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
+  t.same(await code('{}', 'text/plain'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
+  t.same(await code('{}', 'nonsense'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
+})
+
+t.test('an unknown route is a problem as well, and its query is not repeated', async (t) => {
+  const { app } = await makeApp(t)
+  const response = await app.inject('/nowhere?token=secret')
+  t.equal(response.statusCode, 404)
+  t.match(response.json(), { code: 'ROUTE_NOT_FOUND', detail: 'There is no route GET /nowhere.' })
+})
+
+t.test('a flood of refusals is logged without stacks', async (t) => {
+  const { app, logText } = await makeApp(t)
+  throwing(app, new LessorError('POOL_OPEN_FAILED', undefined, { cause: new Error('ECONNREFUSED here') }))
+  await app.inject('/')
+  const refused = logText()
+    .split('\n')
+    .find((line) => line.includes('request refused'))
+  t.match(JSON.parse(refused ?? '{}'), { err: { code: 'POOL_OPEN_FAILED', cause: 'ECONNREFUSED here' } })
+  t.notMatch(refused, /at .*problem-plugin/)
+})

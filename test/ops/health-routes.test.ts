@@ -1,0 +1,95 @@
+import Fastify from 'fastify'
+import t from 'tap'
+import { Health } from '../../src/ops/health.ts'
+import { healthRoutes } from '../../src/ops/health-routes.ts'
+
+interface Scope {
+  teardown(fn: () => Promise<void>): void
+}
+
+async function makeApp(t: Scope, ping: () => Promise<unknown>) {
+  let time = 1_000_000
+  const health = new Health({ clock: { now: () => time }, ping })
+  const app = Fastify()
+  await app.register(healthRoutes, { health, version: '1.2.3' })
+  t.teardown(() => app.close())
+  return {
+    app,
+    health,
+    pass: (ms: number) => {
+      time += ms
+    },
+  }
+}
+
+t.test('a process lives before it is ready', async (t) => {
+  const { app, health } = await makeApp(t, async () => {})
+  t.equal((await app.inject('/livez')).statusCode, 200)
+  const before = await app.inject('/readyz')
+  t.equal(before.statusCode, 503)
+  t.same(before.json(), {
+    status: 'not_ready',
+    reasons: ["The control database's migrations have not run yet"],
+    checks: { control_database: 'failed', migrations: 'failed', draining: false },
+  })
+  health.migrated()
+  const after = await app.inject('/readyz')
+  t.equal(after.statusCode, 200)
+  t.same(after.json(), {
+    status: 'ready',
+    reasons: [],
+    checks: { control_database: 'ok', migrations: 'ok', draining: false },
+  })
+})
+
+t.test('a process whose control database does not answer lives, but is not ready', async (t) => {
+  let isUp = false
+  const { app, health, pass } = await makeApp(t, async () => {
+    if (!isUp) throw new Error('password of the database is hidden')
+  })
+  health.migrated()
+  const down = await app.inject('/readyz')
+  t.equal(down.statusCode, 503)
+  t.same(down.json().reasons, ['The control database does not answer'])
+  t.notMatch(down.body, /hidden/)
+  t.equal((await app.inject('/livez')).statusCode, 200)
+  isUp = true
+  pass(500)
+  t.equal((await app.inject('/readyz')).statusCode, 200)
+})
+
+t.test('a burst of probes asks the control database once', async (t) => {
+  let pings = 0
+  const { app, health, pass } = await makeApp(t, async () => {
+    pings += 1
+  })
+  health.migrated()
+  await Promise.all(Array.from({ length: 20 }, () => app.inject('/readyz')))
+  t.equal(pings, 1)
+  pass(500)
+  await app.inject('/readyz')
+  t.equal(pings, 2)
+})
+
+t.test('a draining process is not ready, for good', async (t) => {
+  const { app, health } = await makeApp(t, async () => {})
+  health.migrated()
+  health.drain()
+  const response = await app.inject('/readyz')
+  t.equal(response.statusCode, 503)
+  t.match(response.json(), { reasons: ['The service is shutting down'], checks: { draining: true } })
+})
+
+t.test('/health_check shows version, uptime and state at a glance', async (t) => {
+  const { app, health, pass } = await makeApp(t, async () => {})
+  health.migrated()
+  pass(90_500)
+  t.same((await app.inject('/health_check')).json(), {
+    status: 'ok',
+    version: '1.2.3',
+    uptime_seconds: 90,
+    checks: { control_database: 'ok', migrations: 'ok', draining: false },
+  })
+  health.drain()
+  t.equal((await app.inject('/health_check')).json().status, 'degraded')
+})

@@ -1,0 +1,107 @@
+import { randomUUID } from 'node:crypto'
+import t, { type Test } from 'tap'
+import { sql } from '../../src/pool/statement.ts'
+import { startTestServer } from '../support/server.ts'
+import { openAdmin, openTenant, provisionTenant, rolePlacement } from './support.ts'
+
+// A server of this file's own: the first administrator of a server makes its group roles.
+
+const { url: superuserUrl, stop } = await startTestServer()
+t.teardown(stop)
+
+/** administrator makes a role that is no superuser, with a database that it owns. */
+async function administrator(t: Test, superuser: ReturnType<typeof openAdmin>, name: string) {
+  const password = randomUUID()
+  await superuser.script(`create role ${name} login createrole password '${password}'`)
+  await superuser.script(`create database ${name} owner ${name}`)
+  const url = new URL(superuserUrl)
+  url.username = name
+  url.password = password
+  url.pathname = `/${name}`
+  return { url: url.href, admin: openAdmin(t, url.href) }
+}
+
+t.test('an administrator needs no more than CREATEROLE and a database of its own', async (t) => {
+  const superuser = openAdmin(t, superuserUrl)
+  const { url, admin } = await administrator(t, superuser, 'landlord')
+  const notices: string[] = []
+  const placement = rolePlacement(notices)
+  await placement.prepare(admin)
+  t.match(notices, [/temp_file_limit/, /rls\.tenant_id/])
+  await placement.prepare(admin)
+
+  const [own, other] = [
+    await provisionTenant(t, placement, admin),
+    await provisionTenant(t, placement, admin),
+  ]
+  await provisionTenant(t, placement, admin, { id: own.id, colour: 'green' })
+  const [db, otherDb] = [await openTenant(t, url, placement, own), await openTenant(t, url, placement, other)]
+  for (const each of [db, otherDb]) {
+    await each.query(
+      sql`insert into app.users (first_name, last_name) select 'a', 'b' from generate_series(1, 7)`,
+    )
+  }
+  await t.resolves(placement.check(db, own.id))
+  t.equal(await placement.removeRows(admin, own.id), 7)
+  t.equal((await otherDb.query(sql`select from app.users`)).length, 7)
+  await placement.unprovision(admin, own.id)
+  await db.connection.lost
+  t.same(await admin.query(sql`select rolname from pg_roles where rolname ~ '^t[bg]_' order by 1`), [
+    { rolname: placement.login(other.id, 'blue').user },
+  ])
+})
+
+t.test('what a superuser lets the administrator set is set on the roles', async (t) => {
+  const superuser = openAdmin(t, superuserUrl)
+  const { url, admin } = await administrator(t, superuser, 'trusted')
+  await superuser.script(`
+    grant set on parameter temp_file_limit to trusted;
+    grant set on parameter rls.tenant_id to trusted;
+    grant lessor_owner, lessor_tenant, lessor_keeper to trusted with admin option`)
+  const notices: string[] = []
+  const placement = rolePlacement(notices)
+  await placement.prepare(admin)
+  t.same(notices, [])
+  const tenant = await provisionTenant(t, placement, admin)
+  const db = await openTenant(t, url, placement, tenant)
+  t.match(await db.query(sql`show temp_file_limit`), [{ temp_file_limit: '64MB' }])
+  t.match(
+    await admin.query(sql`
+      select setconfig::text as config from pg_db_role_setting
+      where setrole = to_regrole(${placement.login(tenant.id, 'blue').user})`),
+    [{ config: new RegExp(`rls.tenant_id=${tenant.id}`) }],
+  )
+})
+
+t.test('an administrator that may not use the group roles of the server is told so', async (t) => {
+  const superuser = openAdmin(t, superuserUrl)
+  const { admin } = await administrator(t, superuser, 'stranger')
+  await t.rejects(rolePlacement().prepare(admin), { code: '42501', message: /lessor_owner/ })
+})
+
+t.test('an administrator that does not own the database cannot keep everybody out of it', async (t) => {
+  const superuser = openAdmin(t, superuserUrl)
+  const { admin } = await administrator(t, superuser, 'guest')
+  await superuser.script(`
+    grant lessor_owner, lessor_tenant, lessor_keeper to guest with admin option;
+    alter database guest owner to postgres`)
+  await t.rejects(rolePlacement().prepare(admin), {
+    code: 'PLACEMENT_UNAVAILABLE',
+    message: /guest does not own the database/,
+  })
+})
+
+t.test('a group role that could get past the walls is refused', async (t) => {
+  const superuser = openAdmin(t, superuserUrl)
+  for (const role of ['lessor_owner', 'lessor_tenant', 'lessor_keeper']) {
+    for (const attribute of ['login', 'bypassrls', 'superuser', 'createrole']) {
+      await superuser.script(`alter role ${role} ${attribute}`)
+      await t.rejects(
+        rolePlacement().prepare(superuser),
+        { code: 'PLACEMENT_UNAVAILABLE', message: new RegExp(`role ${role} may more than it should`) },
+        `${role} ${attribute}`,
+      )
+      await superuser.script(`alter role ${role} no${attribute}`)
+    }
+  }
+})

@@ -1,0 +1,112 @@
+import { randomUUID } from 'node:crypto'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { migrate, readMigrations } from '../../src/control/migrate.ts'
+import type { Colour, Placement, RoleLimits } from '../../src/placement/placement.ts'
+import { RolePlacement } from '../../src/placement/role-placement.ts'
+import { randomPassword, scramVerifier } from '../../src/placement/scram.ts'
+import type { Connection } from '../../src/pool/contract.ts'
+import { openConnection } from '../../src/pool/open-connection.ts'
+import { type Db, type ScriptDb, type Statement, sql } from '../../src/pool/statement.ts'
+import type { Secret } from '../../src/secret.ts'
+import { ServerAdmin } from '../../src/servers/server-admin.ts'
+
+/** Scope is what ends: a tap test, or tap itself for a whole file. */
+export interface Scope {
+  teardown(fn: () => unknown): void
+}
+
+export const LIMITS: RoleLimits = {
+  connectionLimit: 20,
+  statementTimeoutMs: 30_000,
+  idleInTransactionTimeoutMs: 20_000,
+  tempFileLimitKb: 65_536,
+}
+
+/** rolePlacement is the placement as app.ts wires it; `notices` collects what it has to say. */
+export function rolePlacement(notices: string[] = []): RolePlacement {
+  const directory = new URL('../../sql/app/', import.meta.url)
+  return new RolePlacement({
+    migrate: async (admin) => migrate(admin, await readMigrations(directory), 'lessor.app_migrations'),
+    notice: (message) => notices.push(message),
+  })
+}
+
+/** openAdmin connects as the login of a URL, with an administrator's few connections. */
+export function openAdmin(t: Scope, url: string): ServerAdmin {
+  const admin = new ServerAdmin({ address: parseDatabaseUrl(url) })
+  t.teardown(() => admin.close())
+  return admin
+}
+
+export interface ProvisionedTenant {
+  readonly id: string
+  readonly colour: Colour
+  readonly password: Secret
+}
+
+/** provisionTenant gives a new tenant a login and drops it when the test ends. */
+export async function provisionTenant(
+  t: Scope,
+  placement: Placement,
+  admin: ScriptDb,
+  { id = randomUUID() as string, colour = 'blue' as Colour, limits = LIMITS } = {},
+): Promise<ProvisionedTenant> {
+  const password = randomPassword()
+  // Roles outlive the database of a test, which is dropped only after this.
+  t.teardown(() => placement.unprovision(admin, id))
+  await placement.provision(admin, { tenantId: id, colour, verifier: scramVerifier(password), limits })
+  return { id, colour, password }
+}
+
+/** openTenant logs in as a tenant; the connection closes when the test ends. */
+export async function openTenant(
+  t: Scope,
+  url: string,
+  placement: Placement,
+  tenant: ProvisionedTenant,
+  parameters: Readonly<Record<string, string>> = {},
+): Promise<ConnectionDb> {
+  const login = placement.login(tenant.id, tenant.colour)
+  const withLogin = new URL(url)
+  withLogin.username = login.user
+  withLogin.password = tenant.password.reveal()
+  return openSession(t, withLogin.href, { ...login.parameters, ...parameters })
+}
+
+/** openSession connects as the login of a URL, on one connection that closes when the test ends. */
+export async function openSession(
+  t: Scope,
+  url: string,
+  parameters: Readonly<Record<string, string>> = {},
+): Promise<ConnectionDb> {
+  const { host, port, database, tls, user, password } = parseDatabaseUrl(url)
+  const target = { server: 'default', host, port, database, tls, user, password, parameters }
+  const connection = await openConnection(target, AbortSignal.timeout(10_000))
+  t.teardown(() => connection.destroy())
+  return new ConnectionDb(connection)
+}
+
+/** ConnectionDb is a Db on one connection, for tests that do without the pool engine. */
+export class ConnectionDb implements Db {
+  readonly connection: Connection
+
+  constructor(connection: Connection) {
+    this.connection = connection
+  }
+
+  async query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
+    return (await this.connection.run(statement).result) as readonly Row[]
+  }
+
+  async transaction<T>(fn: (tx: Db) => Promise<T>): Promise<T> {
+    await this.query(sql`begin`)
+    try {
+      const value = await fn(this)
+      await this.query(sql`commit`)
+      return value
+    } catch (error) {
+      await this.query(sql`rollback`)
+      throw error
+    }
+  }
+}

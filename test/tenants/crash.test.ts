@@ -1,0 +1,101 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { sql } from '../../src/pool/statement.ts'
+import { DELETE_STEPS, ONBOARD_STEPS } from '../../src/tenants/job.ts'
+import { generateVaultKeys } from '../../src/vault/key-ring.ts'
+import { testDatabase } from '../support/database.ts'
+import type { CrashPlan } from './crash-fixture.ts'
+import { type House, NOTHING, openHouse, traces } from './house.ts'
+
+const { url } = await testDatabase(t, { template: 'control' })
+const FIXTURE = fileURLToPath(new URL('./crash-fixture.ts', import.meta.url))
+const CLAIM_MS = 300
+
+async function crash(t: Test, plan: Omit<CrashPlan, 'url' | 'jobClaimMs'>): Promise<void> {
+  const full: CrashPlan = { ...plan, url, jobClaimMs: CLAIM_MS }
+  const child = spawn(process.execPath, [FIXTURE, JSON.stringify(full)], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const [, signal] = await once(child, 'exit')
+  t.equal(signal, 'SIGKILL', 'the process died where it should')
+}
+
+/** Recovers until the job of the dead process has been taken, which is once its claim has run out. */
+async function recoverOne({ tenants }: House): Promise<void> {
+  while ((await tenants.recover()) === 0) await delay(20)
+}
+
+for (const step of ONBOARD_STEPS.filter((each) => each !== 'activate')) {
+  t.test(`an onboarding killed after the step "${step}" leaves nothing once it is recovered`, async (t) => {
+    const vaultKeys = generateVaultKeys()
+    const house = await openHouse(t, { url, vaultKeys })
+    const name = `killed after ${step}`
+    await crash(t, { vaultKeys, kind: 'onboard', dieAfter: step, tenant: name, idempotencyKey: name })
+    const [left] = (await house.tenants.list({ limit: 1, status: 'provisioning' })).records
+    if (left === undefined) throw new Error('the dead process should have left its reservation')
+    t.match(await traces(house, left.id), {
+      tenants: 1,
+      jobs: 1,
+      answers: 1,
+      roles: step === 'reserve' ? 0 : 1,
+    })
+    await t.rejects(house.tenants.onboard({ name }), { code: 'TENANT_NAME_TAKEN' })
+    await t.rejects(house.tenants.onboard({ name }, { scope: 'operator', key: name }), {
+      code: 'IDEMPOTENCY_IN_PROGRESS',
+    })
+    await recoverOne(house)
+    t.same(await traces(house, left.id), NOTHING)
+    t.same(house.failures, [])
+    const again = await house.tenants.onboard({ name }, { scope: 'operator', key: name })
+    t.equal(again.tenant.status, 'active', 'name and key are free')
+  })
+}
+
+t.test(
+  'an onboarding killed before its answer has a tenant, and a repeated request gets the answer',
+  async (t) => {
+    const vaultKeys = generateVaultKeys()
+    const house = await openHouse(t, { url, vaultKeys })
+    const name = 'killed after activate'
+    await crash(t, { vaultKeys, kind: 'onboard', dieAfter: 'activate', tenant: name, idempotencyKey: name })
+    await delay(CLAIM_MS)
+    t.equal(await house.tenants.recover(), 0, 'there is nothing to recover')
+    const answer = await house.tenants.onboard({ name }, { scope: 'operator', key: name })
+    t.match(answer, { tenant: { name, status: 'active' }, api_key: { key: /^lsr_/ } })
+    t.same(await traces(house, answer.tenant.id), {
+      ...NOTHING,
+      roles: 1,
+      tenants: 1,
+      credentials: 1,
+      keys: 1,
+      answers: 1,
+    })
+  },
+)
+
+for (const step of DELETE_STEPS) {
+  t.test(`a deletion killed after the step "${step}" is finished once it is recovered`, async (t) => {
+    const vaultKeys = generateVaultKeys()
+    const house = await openHouse(t, { url, vaultKeys })
+    const name = `deleted until ${step}`
+    const { tenant } = await house.tenants.onboard({ name })
+    await house.pools.use({ tenantId: tenant.id, generation: 1 }, new AbortController(), (db) =>
+      db.query(sql`insert into app.users (first_name, last_name) values ('Ada', 'Lovelace')`),
+    )
+    await house.pools.evict(tenant.id, 'operator')
+    t.match(await traces(house, tenant.id), { rows: 1 })
+    await crash(t, { vaultKeys, kind: 'delete', dieAfter: step, tenant: tenant.id, idempotencyKey: '' })
+    if (step !== 'bury') {
+      t.equal((await house.tenants.get(tenant.id)).status, 'deleting')
+      await recoverOne(house)
+    }
+    t.equal((await house.tenants.get(tenant.id)).status, 'deleted')
+    t.same(await traces(house, tenant.id), { ...NOTHING, tenants: 1 }, 'the tombstone is all that is left')
+    t.same(house.failures, [])
+    await t.resolves(house.tenants.onboard({ name }), 'the name is free')
+  })
+}

@@ -1,0 +1,140 @@
+import { KeyService } from '../../src/access/key-service.ts'
+import { systemClock } from '../../src/clock.ts'
+import { ControlDatabase } from '../../src/control/control-database.ts'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { migrate, readMigrations } from '../../src/control/migrate.ts'
+import type { Placement } from '../../src/placement/placement.ts'
+import { RolePlacement } from '../../src/placement/role-placement.ts'
+import type { Connect, PoolLimits } from '../../src/pool/contract.ts'
+import { openConnection } from '../../src/pool/open-connection.ts'
+import { PoolRegistry } from '../../src/pool/registry.ts'
+import { type ScriptDb, sql } from '../../src/pool/statement.ts'
+import { DataServers } from '../../src/servers/data-servers.ts'
+import type { AfterStep, Job } from '../../src/tenants/job.ts'
+import { makeLocate } from '../../src/tenants/locate.ts'
+import { NamespaceService } from '../../src/tenants/namespace-service.ts'
+import type { PlacementName } from '../../src/tenants/tenant.ts'
+import { openTenantDirectory } from '../../src/tenants/tenant-directory.ts'
+import { TenantService } from '../../src/tenants/tenant-service.ts'
+import { generateVaultKeys, parseVaultKeys } from '../../src/vault/key-ring.ts'
+import { Vault } from '../../src/vault/vault.ts'
+
+/** Scope is what ends: a tap test, or tap itself for a whole file. */
+interface Scope {
+  teardown(fn: () => unknown): void
+}
+
+export interface HouseOptions {
+  readonly url: string
+  readonly vaultKeys?: string
+  readonly jobClaimMs?: number
+  readonly afterStep?: AfterStep
+  readonly connect?: Connect
+  /** Stands before the placement, for tests that make it fail. */
+  readonly wrap?: (placement: Placement) => Placement
+  /** Stands before the control database, for tests that make it fail. */
+  readonly wrapDb?: (db: ScriptDb) => ScriptDb
+}
+
+const LIMITS: PoolLimits = {
+  maxEntries: 50,
+  maxConnections: 4,
+  serverMaxConnections: 40,
+  maxOpening: 8,
+  maxWaiting: 100,
+  idleMs: 60_000,
+  connectionIdleMs: 60_000,
+  acquireTimeoutMs: 5_000,
+  connectTimeoutMs: 5_000,
+  statementTimeoutMs: 15_000,
+  drainTimeoutMs: 5_000,
+  thrashMs: 60_000,
+}
+
+export const ROLE_LIMITS = {
+  connectionLimit: 8,
+  statementTimeoutMs: 15_000,
+  idleInTransactionTimeoutMs: 15_000,
+  tempFileLimitKb: 65_536,
+}
+
+const APP_DIRECTORY = new URL('../../sql/app/', import.meta.url)
+
+export function rolePlacement(): RolePlacement {
+  return new RolePlacement({
+    migrate: async (admin) => migrate(admin, await readMigrations(APP_DIRECTORY), 'lessor.app_migrations'),
+  })
+}
+
+/** openHouse builds what app.ts builds around tenants, started, on a migrated database, and closes it with `t`. */
+export async function openHouse(t: Scope, options: HouseOptions) {
+  const db = new ControlDatabase({ url: options.url })
+  const placement = rolePlacement()
+  const placements = new Map<PlacementName, Placement>([['role', options.wrap?.(placement) ?? placement]])
+  const servers = new DataServers({ db, address: parseDatabaseUrl(options.url) })
+  const vault = new Vault(parseVaultKeys(options.vaultKeys ?? generateVaultKeys()))
+  const directory = openTenantDirectory(db, { clock: systemClock })
+  const pools = new PoolRegistry({
+    limits: LIMITS,
+    clock: systemClock,
+    connect: openConnection,
+    locate: makeLocate({ db, vault, servers, placements }),
+  })
+  const failures: [job: Job, error: unknown][] = []
+  const keys = new KeyService()
+  const tenants = new TenantService({
+    db: options.wrapDb?.(db) ?? db,
+    servers,
+    placements,
+    vault,
+    keys,
+    pools,
+    directory,
+    connect: options.connect ?? openConnection,
+    limits: ROLE_LIMITS,
+    checkTimeoutMs: 10_000,
+    maxConnections: LIMITS.maxConnections,
+    jobClaimMs: options.jobClaimMs ?? 30_000,
+    jobObserver: { failed: (job, error) => failures.push([job, error]) },
+    ...(options.afterStep && { afterStep: options.afterStep }),
+  })
+  const close = async () => {
+    await tenants.close()
+    await pools.close()
+    await servers.close()
+    await db.close()
+  }
+  t.teardown(close)
+  await servers.start([placement])
+  return {
+    db,
+    servers,
+    placement,
+    vault,
+    directory,
+    pools,
+    keys,
+    tenants,
+    namespaces: new NamespaceService(db),
+    failures,
+  }
+}
+
+export type House = Awaited<ReturnType<typeof openHouse>>
+
+/** traces is all that a tenant has left anywhere. */
+export async function traces({ db }: Pick<House, 'db'>, tenantId: string) {
+  const [row] = await db.query<Record<string, number>>(sql`
+    select
+      (select count(*)::integer from pg_roles where right(rolname, 32) = replace(${tenantId}, '-', '')) as roles,
+      (select count(*)::integer from lessor.tenants where id = ${tenantId}::uuid) as tenants,
+      (select count(*)::integer from lessor.credentials where tenant_id = ${tenantId}::uuid) as credentials,
+      (select count(*)::integer from lessor.api_keys where tenant_id = ${tenantId}::uuid) as keys,
+      (select count(*)::integer from lessor.jobs where tenant_id = ${tenantId}::uuid) as jobs,
+      (select count(*)::integer from lessor.idempotency_keys where tenant_id = ${tenantId}::uuid) as answers,
+      (select count(*)::integer from app.users where tenant_id = ${tenantId}::uuid) as rows`)
+  return row
+}
+
+/** NOTHING is what traces finds of a tenant that never was. */
+export const NOTHING = { roles: 0, tenants: 0, credentials: 0, keys: 0, jobs: 0, answers: 0, rows: 0 }
