@@ -1,0 +1,92 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import { MetricsText } from './prometheus.ts'
+import { type Limits, Peaks, type Sample, type ServiceFigures } from './service-figures.ts'
+
+const SESSIONS_EVERY_MS = 50
+const METRICS_EVERY_MS = 250
+
+/** ServiceWatch looks at a running service and its database server, again and again until `stop`. */
+export class ServiceWatch {
+  readonly #url: string
+  readonly #operatorKey: string
+  readonly #database: postgres.Sql
+  readonly #peaks: Peaks
+  readonly #watching: Promise<void>
+  #stopped = false
+
+  constructor(options: {
+    readonly url: string
+    readonly operatorKey: string
+    readonly databaseUrl: string
+    readonly limits: Limits
+  }) {
+    this.#url = options.url
+    this.#operatorKey = options.operatorKey
+    this.#database = postgres(options.databaseUrl, { max: 1, connection: { application_name: 'stress' } })
+    this.#peaks = new Peaks(options.limits)
+    this.#watching = this.#watch()
+    // Told to whoever calls `stop`.
+    this.#watching.catch(() => {})
+  }
+
+  /**
+   * stop looks until nothing moves any more, and resolves with all figures.
+   * @throws when a look failed, e.g. as the service is gone
+   */
+  async stop(): Promise<ServiceFigures> {
+    this.#stopped = true
+    await this.#watching
+    for (let before = await this.#look(); ; ) {
+      const now = await this.#look()
+      if (isSame(before, now)) return this.#peaks.figures(now)
+      before = now
+    }
+  }
+
+  /** close lets go of the database. */
+  async close(): Promise<void> {
+    this.#stopped = true
+    await Promise.allSettled([this.#watching])
+    await this.#database.end({ timeout: 1 })
+  }
+
+  async #watch(): Promise<void> {
+    for (let next = 0; !this.#stopped; await sleep(SESSIONS_EVERY_MS)) {
+      if (performance.now() >= next) {
+        this.#peaks.see(await this.#look())
+        next = performance.now() + METRICS_EVERY_MS
+      } else {
+        this.#peaks.seeSessions(await this.#sessions())
+      }
+    }
+  }
+
+  async #look(): Promise<Sample> {
+    const [text, sessions] = await Promise.all([this.#scrape(), this.#sessions()])
+    return { metrics: new MetricsText(text), sessions }
+  }
+
+  async #scrape(): Promise<string> {
+    const response = await fetch(`${this.#url}/metrics`, {
+      headers: { authorization: `Bearer ${this.#operatorKey}` },
+    })
+    if (!response.ok) throw new Error(`/metrics answered ${response.status}`)
+    return response.text()
+  }
+
+  /** Tenants log in as tb_<tenant> or tg_<tenant>. */
+  async #sessions(): Promise<number> {
+    const [row] = await this.#database<{ sessions: number }[]>`
+      select count(*)::integer as sessions from pg_stat_activity where usename ~ '^t[bg]_[0-9a-f]{32}$'`
+    return row?.sessions ?? 0
+  }
+}
+
+/** The service reads its pools and its counters one after the other, and a sweep may come between. */
+function isSame(before: Sample, now: Sample): boolean {
+  const [a, b] = [before.metrics, now.metrics]
+  return ['lessor_pools', 'lessor_pool_opens_total', 'lessor_pool_evictions_total'].every(
+    (name) => a.sum(name) === b.sum(name),
+  )
+}
