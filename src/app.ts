@@ -11,7 +11,7 @@ import { hardeningPlugin } from './http/hardening-plugin.ts'
 import { lifetimePlugin } from './http/lifetime-plugin.ts'
 import { openapiPlugin } from './http/openapi-plugin.ts'
 import { problemPlugin, sendProblem } from './http/problem-plugin.ts'
-import { requestId } from './http/request-id.ts'
+import { makeRequestIds } from './http/request-id.ts'
 import { RequestLog } from './http/request-log.ts'
 import type { Lessor } from './lessor.ts'
 import { lessorPlugin } from './lessor-plugin.ts'
@@ -61,7 +61,7 @@ function createApp(
   const options: FastifyServerOptions<RawServerDefault, FastifyBaseLogger> = {
     loggerInstance: logger,
     logController,
-    genReqId: requestId,
+    genReqId: makeRequestIds(),
     trustProxy: http.trustProxy.length > 0 ? [...http.trustProxy] : false,
     bodyLimit: http.bodyLimitBytes,
     // How long a client may take to send its request; lifetime-plugin.ts sees to the rest.

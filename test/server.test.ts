@@ -186,6 +186,26 @@ t.test('it exits 0 when the last request has its answer, though connections are 
   t.match(service.logged().at(-1), { msg: 'stopped' })
 })
 
+t.test('a request of five seconds survives the eviction of its pool and SIGTERM', async (t) => {
+  const { service, url, answer, release } = await startBusy(t, t.testdir(), {})
+  const headers = { authorization: `Bearer ${OPERATOR_KEY}` }
+  const pools = async () => {
+    const response = await fetch(`${url}/ops/pools`, { headers })
+    const { records } = (await response.json()) as { records: { tenant_id: string; state: string }[] }
+    return records
+  }
+  const [pool] = await pools()
+  const evicted = fetch(`${url}/ops/pools/${pool?.tenant_id}/evict`, { method: 'POST', headers })
+  await until(async () => (await pools())[0]?.state === 'draining')
+  service.kill('SIGTERM')
+  await until(() => service.stdout().includes('shutting down'))
+  await sleep(5_000)
+  await release()
+  t.equal(await answer, 200)
+  t.ok((await evicted).ok)
+  t.equal(await service.exited, 0)
+})
+
 t.test('a request that outlasts the drain deadline is cut, and the exit is still clean', async (t) => {
   const { service, answer, release } = await startBusy(t, t.testdir(), {
     POOL_DRAIN_TIMEOUT_MS: '300',

@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino'
+import { LineBuffer } from './line-buffer.ts'
 
 export type { Logger } from 'pino'
 
@@ -13,11 +14,7 @@ export interface ServiceLogger {
   flush(): void
 }
 
-/**
- * Lines gather until there are so many bytes of them, or so long; a crash flushes them. Each write
- * wakes a thread, which costs a busy machine as much as some hundred lines.
- */
-const BUFFER_BYTES = 65_536
+const BUFFER_LENGTH = 65_536
 const BUFFER_MS = 100
 
 /** Lines are dropped when whoever reads standard output falls so far behind. */
@@ -34,19 +31,15 @@ export function createLogger(level: string, sink?: LogSink): ServiceLogger {
     redact: { paths: REDACTED, censor: '[redacted]' },
   }
   if (sink !== undefined) return { logger: pino(options, sink), flush: () => {} }
-  // In its default mode the destination measures all that it holds with every line, which took two
-  // thirds of the time of a log line. In this mode it takes buffers, whatever its type says.
-  const stdout = pino.destination({
-    dest: 1,
-    sync: false,
-    minLength: BUFFER_BYTES,
-    maxWrite: 2 * BUFFER_BYTES,
-    maxLength: BACKLOG_BYTES,
-    periodicFlush: BUFFER_MS,
-    contentMode: 'buffer',
-  })
-  const bytes = { write: (line: string) => stdout.write(Buffer.from(line) as never) }
-  return { logger: pino(options, bytes), flush: () => stdout.flushSync() }
+  const stdout = pino.destination({ dest: 1, sync: false, maxLength: BACKLOG_BYTES })
+  const lines = new LineBuffer({ target: stdout, length: BUFFER_LENGTH, ms: BUFFER_MS })
+  return {
+    logger: pino(options, lines),
+    flush() {
+      lines.flush()
+      stdout.flushSync()
+    },
+  }
 }
 
 /**
