@@ -26,7 +26,7 @@ import { readVersion } from './version.ts'
 export async function buildApp(lessor: Lessor): Promise<FastifyInstance> {
   const { config, clock, logger, metrics } = lessor
   const requestLog = new RequestLog()
-  const timers = new RequestTimers(metrics)
+  const timers = new RequestTimers(metrics.requests)
   const app = createApp(config.http, logger, requestLog)
   try {
     await app.register(lifetimePlugin, {

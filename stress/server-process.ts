@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { open, readFile } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { createWriteStream } from 'node:fs'
+import type { Readable } from 'node:stream'
 
-const POLL_MS = 50
 const START_TIMEOUT_MS = 60_000
 /** What a child gets of our environment; a DATABASE_URL in there must not reach the service. */
 const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'XDG_CACHE_HOME']
@@ -31,8 +30,8 @@ export interface ServerProcessOptions {
   readonly env: Readonly<Record<string, string>>
   /** Working directory, so that no `.env` file of the developer's is read. */
   readonly folder: string
-  /** File that gets all that it prints; the server's address is read from there. */
-  readonly log: string
+  /** File that gets all that it prints; without one that is dropped. */
+  readonly log?: string
   /** Aborts the start; what was started is stopped. */
   readonly signal: AbortSignal
 }
@@ -45,29 +44,31 @@ export interface ServerProcessOptions {
 export async function startServer(options: ServerProcessOptions): Promise<ServerProcess> {
   const { script, nodeArguments = [], env, folder, log, signal } = options
   signal.throwIfAborted()
-  const output = await open(log, 'w', 0o600)
+  const child = spawn(process.execPath, [...nodeArguments, script], {
+    cwd: folder,
+    env: { ...inheritedEnvironment(), ...env },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const exited = exitOf(child)
+  await once(child, 'spawn')
+  const outputs = [child.stdout, child.stderr]
+  const file = log === undefined ? undefined : createWriteStream(log, { mode: 0o600 })
+  for (const output of outputs) {
+    output.resume()
+    if (file !== undefined) output.pipe(file, { end: false })
+  }
+  child.once('close', () => file?.end())
+  const stop = () => {
+    child.kill('SIGTERM')
+    return exited
+  }
   try {
-    const child = spawn(process.execPath, [...nodeArguments, script], {
-      cwd: folder,
-      env: { ...inheritedEnvironment(), ...env },
-      detached: true,
-      stdio: ['ignore', output.fd, output.fd],
-    })
-    const exited = exitOf(child)
-    await once(child, 'spawn')
-    const stop = () => {
-      child.kill('SIGTERM')
-      return exited
-    }
-    try {
-      const url = await addressIn(log, child, signal)
-      return { url, pid: child.pid ?? 0, exited, stop }
-    } catch (error) {
-      await stop()
-      throw error
-    }
-  } finally {
-    await output.close()
+    const url = await addressIn(outputs, child, signal)
+    return { url, pid: child.pid ?? 0, exited, stop }
+  } catch (error) {
+    await stop()
+    throw error
   }
 }
 
@@ -84,16 +85,35 @@ export function exitOf(child: ChildProcess): Promise<Exit> {
   })
 }
 
-async function addressIn(log: string, child: ChildProcess, signal: AbortSignal): Promise<string> {
-  for (let waitedMs = 0; ; waitedMs += POLL_MS) {
-    const text = await readFile(log, 'utf8')
-    const [address] = ADDRESS.exec(text) ?? []
-    if (address !== undefined) return address
-    const hasEnded = child.exitCode !== null || child.signalCode !== null
-    if (hasEnded || waitedMs >= START_TIMEOUT_MS) {
-      const last = text.trim().split('\n').slice(-10).join('\n')
-      throw new Error(`the server ${hasEnded ? 'ended' : 'did not start in time'}; it said:\n${last}`)
+/** addressIn resolves with the first address that the server prints. */
+function addressIn(outputs: readonly Readable[], child: ChildProcess, signal: AbortSignal): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    const settle = () => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+      child.removeListener('close', onClose)
+      for (const output of outputs) output.removeListener('data', onData)
     }
-    await sleep(POLL_MS, undefined, { signal })
-  }
+    const fail = (what: string) => {
+      settle()
+      reject(new Error(`the server ${what}; it said:\n${text.trim().split('\n').slice(-10).join('\n')}`))
+    }
+    const onData = (data: Buffer) => {
+      text += data.toString('utf8')
+      const [address] = ADDRESS.exec(text) ?? []
+      if (address === undefined) return
+      settle()
+      resolve(address)
+    }
+    const onAbort = () => {
+      settle()
+      reject(signal.reason)
+    }
+    const onClose = () => fail('ended')
+    const timer = setTimeout(() => fail('did not start in time'), START_TIMEOUT_MS)
+    signal.addEventListener('abort', onAbort, { once: true })
+    child.once('close', onClose)
+    for (const output of outputs) output.on('data', onData)
+  })
 }

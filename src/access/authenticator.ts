@@ -1,4 +1,3 @@
-import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.ts'
 import { LessorError } from '../errors.ts'
@@ -7,6 +6,7 @@ import type { Secret } from '../secret.ts'
 import { type ApiKey, parseApiKey } from './api-key.ts'
 import { Gate } from './gate.ts'
 import { findKey, type KeyRecord } from './key-store.ts'
+import { KeyedDigest } from './keyed-digest.ts'
 import type { Principal } from './principal.ts'
 import { argon2idHasher, type SecretHasher, UNMATCHABLE_HASH } from './secret-hasher.ts'
 
@@ -34,7 +34,7 @@ type ApiKeyPrincipal = Extract<Principal, { kind: 'api_key' }>
 /** Verified is a key whose secret this process has checked against `hash`. */
 interface Verified {
   /** Keyed hash of the whole key. */
-  readonly digest: Buffer
+  readonly digest: string
   readonly hash: string
   readonly principal: ApiKeyPrincipal
   /** Until when, by the clock, its row need not be read again. */
@@ -57,8 +57,8 @@ export class Authenticator {
   readonly #verifiedMs: number
   readonly #refusedMs: number
   readonly #gate: Gate
-  readonly #digestKey = createSecretKey(randomBytes(32))
-  readonly #operator: Buffer
+  readonly #digester = new KeyedDigest()
+  readonly #operator: string
   /** By key id. Only verified keys get in, so that a flood of wrong ones pushes nothing out. */
   readonly #verified: LRUCache<string, Verified>
   /** Digests of wrong keys, with the time until when they are refused unseen. */
@@ -80,7 +80,7 @@ export class Authenticator {
     this.#verifiedMs = options.verifiedMs ?? 60_000
     this.#refusedMs = options.refusedMs ?? 10_000
     this.#gate = new Gate({ concurrency: options.concurrency ?? 2, maxWaiting: options.maxWaiting ?? 64 })
-    this.#operator = this.#digest(options.operatorKey.reveal())
+    this.#operator = this.#digester.digest(options.operatorKey.reveal())
     this.#verified = new LRUCache({ max })
     this.#refused = new LRUCache({ max })
   }
@@ -93,12 +93,12 @@ export class Authenticator {
    *   Thrown at once or as a rejection.
    */
   authenticate(token: string): Principal | Promise<Principal> {
-    const digest = this.#digest(token)
-    if (timingSafeEqual(digest, this.#operator)) return OPERATOR
+    const digest = this.#digester.digest(token)
+    if (this.#digester.equal(digest, this.#operator)) return OPERATOR
     const key = parseApiKey(token)
     if (key === undefined) throw unauthenticated()
     const known = this.#verified.get(key.keyId)
-    if (known !== undefined && timingSafeEqual(digest, known.digest)) {
+    if (known !== undefined && this.#digester.equal(digest, known.digest)) {
       if (this.#clock.now() < known.freshUntil) return known.principal
       return this.#once(digest, () => this.#renew(key, digest, known))
     }
@@ -121,18 +121,18 @@ export class Authenticator {
   }
 
   /** Reads a verified key's row again. Needs no place in the gate unless its hash was changed. */
-  #renew(key: ApiKey, digest: Buffer, known: Verified): Promise<Principal> {
+  #renew(key: ApiKey, digest: string, known: Verified): Promise<Principal> {
     return this.#check(key, digest, async (hash) => {
       if (hash === known.hash) return true
       return this.#gate.run(() => this.#hasher.verify(hash, key.secret))
     })
   }
 
-  #verify(key: ApiKey, digest: Buffer): Promise<Principal> {
+  #verify(key: ApiKey, digest: string): Promise<Principal> {
     return this.#check(key, digest, (hash) => this.#hasher.verify(hash, key.secret))
   }
 
-  async #check(key: ApiKey, digest: Buffer, matches: (hash: string) => Promise<boolean>): Promise<Principal> {
+  async #check(key: ApiKey, digest: string, matches: (hash: string) => Promise<boolean>): Promise<Principal> {
     let proven: string | undefined
     for (;;) {
       const revision = this.#revision
@@ -148,41 +148,32 @@ export class Authenticator {
     }
   }
 
-  #remember(record: KeyRecord, digest: Buffer, readAt: number): Principal {
+  #remember(record: KeyRecord, digest: string, readAt: number): Principal {
     const { id: keyId, hash, namespaceId, tenantId } = record
     const principal = Object.freeze({ kind: 'api_key', keyId, namespaceId, tenantId })
     this.#verified.set(keyId, { digest, hash, principal, freshUntil: readAt + this.#verifiedMs })
     return principal
   }
 
-  #refuse(key: ApiKey, digest: Buffer): never {
-    if (this.#verified.peek(key.keyId)?.digest.equals(digest)) this.#verified.delete(key.keyId)
-    this.#refused.set(nameOf(digest), this.#clock.now() + this.#refusedMs)
+  #refuse(key: ApiKey, digest: string): never {
+    if (this.#verified.peek(key.keyId)?.digest === digest) this.#verified.delete(key.keyId)
+    this.#refused.set(digest, this.#clock.now() + this.#refusedMs)
     throw unauthenticated()
   }
 
-  #isRefused(digest: Buffer): boolean {
-    const until = this.#refused.get(nameOf(digest))
+  #isRefused(digest: string): boolean {
+    const until = this.#refused.get(digest)
     return until !== undefined && this.#clock.now() < until
   }
 
   /** Lets callers with the same key share one piece of work. */
-  #once(digest: Buffer, work: () => Promise<Principal>): Promise<Principal> {
-    const name = nameOf(digest)
-    const under = this.#flights.get(name)
+  #once(digest: string, work: () => Promise<Principal>): Promise<Principal> {
+    const under = this.#flights.get(digest)
     if (under !== undefined) return under
-    const flight = work().finally(() => this.#flights.delete(name))
-    this.#flights.set(name, flight)
+    const flight = work().finally(() => this.#flights.delete(digest))
+    this.#flights.set(digest, flight)
     return flight
   }
-
-  #digest(token: string): Buffer {
-    return createHmac('sha256', this.#digestKey).update(token).digest()
-  }
-}
-
-function nameOf(digest: Buffer): string {
-  return digest.toString('latin1')
 }
 
 function unauthenticated(): LessorError {

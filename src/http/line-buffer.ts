@@ -12,7 +12,7 @@ export interface LineBufferOptions {
 
 /**
  * LineBuffer gathers log lines, so that a line costs little more than the making of it: adding to a
- * string is nearly free, while each write wakes a thread.
+ * string is nearly free, while each write is a system call.
  */
 export class LineBuffer {
   readonly #target: Chunks

@@ -1,39 +1,37 @@
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Metrics } from './metrics.ts'
+import type { RequestHistogram, RequestSeries } from './request-histogram.ts'
 
 export interface MetricsPluginOptions {
   readonly timers: RequestTimers
 }
 
-type Timer = (seconds: number) => void
-
-/** RequestTimers finds the timer of a request without making labels anew: a route has few outcomes. */
+/** RequestTimers finds the series that a request counts in. */
 export class RequestTimers {
-  readonly #metrics: Metrics
-  /** By route, then by method and status. */
-  readonly #timers = new WeakMap<object, Map<string, Timer>>()
+  readonly #histogram: RequestHistogram
+  /** By route, which Fastify knows by its config, then by method and status. */
+  readonly #routes = new WeakMap<object, Map<string, RequestSeries>>()
 
-  constructor(metrics: Metrics) {
-    this.#metrics = metrics
+  constructor(histogram: RequestHistogram) {
+    this.#histogram = histogram
   }
 
   observe(request: FastifyRequest, status: number, seconds: number): void {
     const { config } = request.routeOptions
     // A request that matches no route may have any method.
     const method = config.url === undefined ? '' : request.method
-    let timers = this.#timers.get(config)
-    if (timers === undefined) {
-      timers = new Map()
-      this.#timers.set(config, timers)
+    let outcomes = this.#routes.get(config)
+    if (outcomes === undefined) {
+      outcomes = new Map()
+      this.#routes.set(config, outcomes)
     }
     const outcome = `${method} ${status}`
-    let timer = timers.get(outcome)
-    if (timer === undefined) {
-      timer = this.#metrics.requestTimer(method, config.url ?? '', status)
-      timers.set(outcome, timer)
+    let series = outcomes.get(outcome)
+    if (series === undefined) {
+      series = this.#histogram.series({ method, route: config.url ?? '', status })
+      outcomes.set(outcome, series)
     }
-    timer(seconds)
+    series.observe(seconds)
   }
 }
 

@@ -3,6 +3,7 @@ import type { PoolObserver, Pools } from '../pool/contract.ts'
 import { TENANT_STATUSES, type TenantStatus } from '../tenants/tenant.ts'
 import type { VaultObserver, VaultOperation } from '../vault/vault.ts'
 import { registerPoolMetrics } from './pool-metrics.ts'
+import { RequestHistogram } from './request-histogram.ts'
 
 /** TenantCounts is the number of tenants by status; a status without tenants may be left out. */
 export type TenantCounts = Readonly<Partial<Record<TenantStatus, number>>>
@@ -14,7 +15,6 @@ export interface MetricsSources {
   readonly onError: (error: unknown) => void
 }
 
-const REQUEST_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 const OPEN_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 const WAIT_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 const DRAIN_BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30]
@@ -41,13 +41,7 @@ export class Metrics implements PoolObserver, VaultObserver {
     labelNames: ['operation', 'outcome'],
     registers: [this.registry],
   })
-  readonly #requests = new Histogram({
-    name: 'http_request_duration_seconds',
-    help: 'Time from the first byte of a request to the last of its answer, by route pattern',
-    labelNames: ['method', 'route', 'status'],
-    buckets: REQUEST_BUCKETS,
-    registers: [this.registry],
-  })
+  readonly requests = new RequestHistogram(this.registry)
 
   constructor() {
     collectDefaultMetrics({ register: this.registry })
@@ -74,11 +68,6 @@ export class Metrics implements PoolObserver, VaultObserver {
         }
       },
     })
-  }
-
-  /** requestTimer returns the function that takes the seconds of one request to a route. */
-  requestTimer(method: string, route: string, status: number): (seconds: number) => void {
-    return this.#requests.labels(method, route, String(status)).observe
   }
 
   opened(_outcome: 'ok' | 'failed', ms: number): void {

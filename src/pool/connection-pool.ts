@@ -4,7 +4,7 @@ import type { Caller, ConnectionTarget, Rows } from './contract.ts'
 import { overdue } from './deadlines.ts'
 import { openError, statementError } from './driver-errors.ts'
 import type { Engine } from './engine.ts'
-import { shareable } from './sharing.ts'
+import { Sharing } from './sharing.ts'
 import { Slot, type SlotOwner } from './slot.ts'
 import type { Statement } from './statement.ts'
 import { WaitQueue } from './waiting-room.ts'
@@ -20,8 +20,8 @@ interface Want {
 
 /**
  * ConnectionPool is the connections of one entry, owned one by one. Dispatch looks at age: an idle
- * connection first; else one more is opened if the budgets allow; else a statement goes behind one
- * other that is younger than 3 ms; else it waits, first come, first served.
+ * connection first; else one more is opened if the budgets allow; else a statement goes behind others
+ * that are young and not known to be slow; else it waits, first come, first served.
  */
 export class ConnectionPool implements Claimant, SlotOwner {
   readonly tenantId: string
@@ -30,6 +30,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
   readonly #engine: Engine
   readonly #target: ConnectionTarget
   readonly #queue: WaitQueue<Want>
+  readonly #sharing = new Sharing()
   readonly #onFailure: (error: LessorError) => void
   /** Every slot that is not closed. Only `#open` adds, only `#forget` removes. */
   readonly #slots = new Set<Slot>()
@@ -247,9 +248,10 @@ export class ConnectionPool implements Claimant, SlotOwner {
   }
 
   async #execute(slot: Slot, statement: Statement, caller: Caller | undefined): Promise<Rows> {
-    const now = this.#engine.clock.now()
+    const { clock } = this.#engine
+    const now = clock.now()
     if (slot.state === 'idle') slot.become('busy', now)
-    const flight = slot.start(statement, caller, now)
+    const flight = slot.start(statement, caller, { now, isSlow: this.#sharing.isSlow(statement) })
     try {
       const rows = await flight.running.result
       if (slot.state === 'busy' && opensTransaction(rows)) throw this.#misuse(slot)
@@ -257,7 +259,8 @@ export class ConnectionPool implements Claimant, SlotOwner {
     } catch (error) {
       throw flight.doomed ?? statementError(error)
     } finally {
-      slot.finish(flight, this.#engine.clock.now())
+      const ranMs = slot.finish(flight, clock.now())
+      if (ranMs !== undefined) this.#sharing.ran(statement, ranMs)
       this.#settle(slot)
     }
   }
@@ -280,7 +283,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
   }
 
   #shareable(): Slot | undefined {
-    return shareable(this.#slots, this.#engine.clock.now())
+    return this.#sharing.find(this.#slots, this.#engine.clock.now())
   }
 
   #mayGrow(): boolean {

@@ -57,9 +57,9 @@ function firstDue(slot: Slot, now: number): 'cancel' | 'destroy' | undefined {
   if (first === undefined) return undefined
   if (first.cancelledAt !== undefined) return now - first.cancelledAt >= OBEY_MS ? 'destroy' : undefined
   // A cancel request hits whatever the connection runs when it arrives, so it is not sent while a
-  // neighbour could be hit.
-  const isAlone = slot.state === 'held' || slot.flights.length === 1
-  return first.doomed !== undefined && isAlone ? 'cancel' : undefined
+  // neighbour could be hit that is to live.
+  const isSafe = slot.state === 'held' || slot.flights.every(({ doomed }) => doomed !== undefined)
+  return first.doomed !== undefined && isSafe ? 'cancel' : undefined
 }
 
 function connectTimeout(ms: number): LessorError {

@@ -4,7 +4,7 @@ import type { Statement } from './statement.ts'
 
 /**
  * SlotState is a connection's life as the pool sees it: opening -> idle <-> busy or held -> closing
- * -> closed. `busy` runs at most two statements, of any callers; `held` belongs to one transaction.
+ * -> closed. `busy` runs statements of any callers, see Sharing; `held` belongs to one transaction.
  */
 export type SlotState = 'opening' | 'idle' | 'busy' | 'held' | 'closing' | 'closed'
 
@@ -21,6 +21,8 @@ const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
 export interface Flight {
   readonly caller: Caller | undefined
   readonly running: Running
+  /** Known to be slow when it was sent; see Sharing. */
+  readonly isSlow: boolean
   /** Why it has to stop; what its caller gets instead of the server's 57014. */
   doomed: LessorError | undefined
   /** When the cancel request left; undefined until it may be sent without hitting a neighbour. */
@@ -36,6 +38,8 @@ export class Slot {
   readonly #flights: Flight[] = []
   /** When the state last changed, or the first flight became first. Epoch milliseconds. */
   since: number
+  /** Flights that are known to be slow: nothing is sent behind them. */
+  slow = 0
   /** Cancel requests under way: nothing new goes onto this connection until the server has taken them. */
   fences = 0
   /** Ends the opening. */
@@ -73,11 +77,13 @@ export class Slot {
     this.#connection = connection
   }
 
-  start(statement: Statement, caller: Caller | undefined, now: number): Flight {
-    if (this.#flights.length === 0) this.since = now
+  start(statement: Statement, caller: Caller | undefined, how: { now: number; isSlow: boolean }): Flight {
+    if (this.#flights.length === 0) this.since = how.now
+    if (how.isSlow) this.slow += 1
     const flight: Flight = {
       caller,
       running: this.connection.run(statement),
+      isSlow: how.isSlow,
       doomed: undefined,
       cancelledAt: undefined,
       unwatch: undefined,
@@ -86,12 +92,17 @@ export class Slot {
     return flight
   }
 
-  finish(flight: Flight, now: number): void {
+  /** finish returns how long the server worked on it, in milliseconds; undefined when it was not its turn. */
+  finish(flight: Flight, now: number): number | undefined {
     const index = this.#flights.indexOf(flight)
     if (index === -1) throw new Error('bug: a statement ended twice')
     this.#flights.splice(index, 1)
-    if (index === 0) this.since = now
+    if (flight.isSlow) this.slow -= 1
     flight.unwatch?.()
+    if (index > 0) return undefined
+    const ranMs = now - this.since
+    this.since = now
+    return ranMs
   }
 }
 

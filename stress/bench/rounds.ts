@@ -15,6 +15,12 @@ const WARM_UP_SECONDS = 3
 /** Situation is what else goes on while the list is asked for. */
 export type Situation = 'alone' | 'besideSlow'
 
+interface Measurement {
+  readonly situation: Situation
+  readonly seconds: number
+  readonly signal: AbortSignal
+}
+
 /** Round is every measurement once. */
 export interface Round {
   readonly alone: Pair
@@ -31,41 +37,40 @@ export interface Pair {
 /**
  * runRounds measures both servers in turns, each first in every other round, so that what else the
  * machine does hits both alike.
- * @throws Error when the two do not answer the same
+ * @throws Error when the two do not answer the same, AbortError between two measurements when the signal aborts
  */
 export async function runRounds(
   stage: Stage,
   { rounds, seconds }: BenchOptions,
-  onProgress: (text: string) => void,
+  { onProgress, signal }: { readonly onProgress: (text: string) => void; readonly signal: AbortSignal },
 ): Promise<readonly Round[]> {
   await compareAnswers(stage)
-  for (const target of [stage.lessor, stage.bare]) await measure(stage, target, 'alone', WARM_UP_SECONDS)
+  for (const target of [stage.lessor, stage.bare])
+    await measure(stage, target, { situation: 'alone', seconds: WARM_UP_SECONDS, signal })
   const withPgbench = await hasPgbench()
   const done: Round[] = []
   while (done.length < rounds) {
     onProgress(`round ${done.length + 1} of ${rounds}`)
     const lessorFirst = done.length % 2 === 0
+    const inTurns = (situation: Situation) => measureBoth(stage, lessorFirst, { situation, seconds, signal })
     done.push({
-      alone: await measureBoth(stage, 'alone', seconds, lessorFirst),
-      besideSlow: await measureBoth(stage, 'besideSlow', seconds, lessorFirst),
+      alone: await inTurns('alone'),
+      besideSlow: await inTurns('besideSlow'),
       pgbench: withPgbench ? await measurePgbench(stage, seconds) : undefined,
     })
   }
   return done
 }
 
-async function measureBoth(
-  stage: Stage,
-  situation: Situation,
-  seconds: number,
-  lessorFirst: boolean,
-): Promise<Pair> {
-  const first = await measure(stage, lessorFirst ? stage.lessor : stage.bare, situation, seconds)
-  const second = await measure(stage, lessorFirst ? stage.bare : stage.lessor, situation, seconds)
+async function measureBoth(stage: Stage, lessorFirst: boolean, what: Measurement): Promise<Pair> {
+  const first = await measure(stage, lessorFirst ? stage.lessor : stage.bare, what)
+  const second = await measure(stage, lessorFirst ? stage.bare : stage.lessor, what)
   return lessorFirst ? { lessor: first, bare: second } : { lessor: second, bare: first }
 }
 
-async function measure(stage: Stage, target: Target, situation: Situation, seconds: number): Promise<Load> {
+async function measure(stage: Stage, target: Target, what: Measurement): Promise<Load> {
+  const { situation, seconds, signal } = what
+  signal.throwIfAborted()
   const slowUsers = situation === 'alone' ? [] : stage.seeded.slowUsers
   const load = await putLoad(target, { connections: CALLERS, seconds, slowUsers, path: PATH })
   await quiet(stage.admin, stage.login.user)

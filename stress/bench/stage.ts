@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -41,7 +41,6 @@ export async function setStage(resources: AsyncDisposableStack, options: StageOp
   const { nodeArguments = [], signal } = options
   const folder = await mkdtemp(join(tmpdir(), 'lessor-bench-'))
   resources.defer(() => rm(folder, { recursive: true, force: true }))
-  await chmod(folder, 0o700)
   const server = await startTestServer()
   resources.defer(() => server.stop())
   const admin = await makeDatabase(server.url, resources)
@@ -59,7 +58,6 @@ export async function setStage(resources: AsyncDisposableStack, options: StageOp
       POOL_MAX_CONNECTIONS: String(MAX_CONNECTIONS),
     },
     folder,
-    log: join(folder, 'lessor.log'),
     signal,
   })
   resources.adopt(lessor, async ({ stop }) => void (await stop()))
@@ -74,7 +72,6 @@ export async function setStage(resources: AsyncDisposableStack, options: StageOp
     script: BARE,
     env: { DATABASE_URL: bareUrl.href, TENANT_ID: tenantId, MAX_CONNECTIONS: String(MAX_CONNECTIONS) },
     folder,
-    log: join(folder, 'bare.log'),
     signal,
   })
   resources.adopt(bare, async ({ stop }) => void (await stop()))

@@ -124,7 +124,7 @@ t.test("Node's own metrics are there, and two services do not share a registry",
 t.test('requests are timed by method, route pattern and status', async (t) => {
   const { metrics, scrape } = makeMetrics()
   const app = Fastify()
-  await app.register(metricsPlugin, { timers: new RequestTimers(metrics) })
+  await app.register(metricsPlugin, { timers: new RequestTimers(metrics.requests) })
   app.get('/things/:id', async (request, reply) => {
     reply.code(request.headers['x-fail'] === undefined ? 200 : 409)
     return {}
@@ -148,4 +148,23 @@ t.test('requests are timed by method, route pattern and status', async (t) => {
       'http_request_duration_seconds_count{method="PUT",route="/both",status="200"} 1',
     ]),
   )
+})
+
+t.test('the buckets of a duration are cumulative and end with the count', async (t) => {
+  const { metrics, scrape } = makeMetrics()
+  const series = metrics.requests.series({ method: 'GET', route: '/', status: 200 })
+  for (const seconds of [0.0005, 0.001, 0.003, 31]) series.observe(seconds)
+  const lines = (await scrape()).filter((line) => line.startsWith('http_request_duration_seconds'))
+  for (const [name, value] of [
+    ['bucket{le="0.001",', 2],
+    ['bucket{le="0.0025",', 2],
+    ['bucket{le="0.005",', 3],
+    ['bucket{le="30",', 3],
+    ['bucket{le="+Inf",', 4],
+    ['count{', 4],
+    ['sum{', 31.0045],
+  ] as const) {
+    const line = `http_request_duration_seconds_${name}method="GET",route="/",status="200"} ${value}`
+    t.ok(lines.includes(line), line)
+  }
 })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { LessorError } from '../../src/errors.ts'
 import type { ConnectionTarget, PoolKey, PoolLimits } from '../../src/pool/contract.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
-import { sql } from '../../src/pool/statement.ts'
+import { type Statement, sql } from '../../src/pool/statement.ts'
 import { FakeClock, type FakeConnection, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
 
 interface Row {
@@ -142,15 +142,15 @@ t.test('who waits for a place gets 503 at the deadline', async (t) => {
 
 t.test('a pool grows with those who wait, up to its limit, and no further', async (t) => {
   const { use, driver, answerAll, registry } = setUp({ maxConnections: 3 })
-  const work = Array.from({ length: 12 }, (_, value) => use('a', value))
+  const work = Array.from({ length: 60 }, (_, value) => use('a', value))
   await settle()
   t.equal(driver.live.size, 3)
   t.strictSame(
     [...driver.live].map((each) => each.flights.length),
-    [2, 2, 2],
-    'each connection carries two young statements',
+    [16, 16, 16],
+    'each connection carries 16 young statements',
   )
-  t.equal(registry.gauges().waiting, 6)
+  t.equal(registry.gauges().waiting, 12)
   await answerAll()
   await Promise.all(work)
 })
@@ -172,6 +172,43 @@ t.test('no statement is sent behind one older than 3 ms', async (t) => {
   await answerAll()
   await Promise.all([slow, second, third])
 })
+
+t.test(
+  'no statement is sent behind one that is known to be slow, until it has been fast for long',
+  async (t) => {
+    const { registry, key, driver, clock, answerAll } = setUp({ maxConnections: 1 })
+    const run = (statement: Statement) =>
+      registry.use(key('a'), new AbortController(), (db) => db.query(statement))
+    const report = () => run(sql`select report`)
+    const list = () => run(sql`select list`)
+
+    const first = report()
+    await settle()
+    const connection = only(driver)
+    clock.time += 25
+    await answerAll()
+    await first
+
+    const again = report()
+    const behind = list()
+    await settle()
+    t.equal(connection.flights.length, 1, 'the list waits')
+    await answerAll()
+    await Promise.all([again, behind])
+
+    for (let i = 0; i < 100; i++) {
+      const fast = report()
+      await answerAll()
+      await fast
+    }
+    const forgiven = report()
+    const shared = list()
+    await settle()
+    t.equal(connection.flights.length, 2)
+    await answerAll()
+    await Promise.all([forgiven, shared])
+  },
+)
 
 t.test('a transaction has its connection alone, and is rolled back when its work fails', async (t) => {
   const { driver, registry, key, use, answerAll } = setUp({ maxConnections: 1 })
@@ -484,11 +521,13 @@ t.test('a lease is released once, however often its holder says so', async (t) =
 
 t.test('callers past the limit are refused at once', async (t) => {
   const { use, answerAll } = setUp({ maxConnections: 1, maxWaiting: 2 })
-  const work = [use('a', 1), use('a', 2)]
+  const work = [use('a')]
   await settle()
-  const more = [use('a', 3), use('a', 4)]
-  await settle()
-  await t.rejects(use('a', 5), { code: 'POOL_SATURATED' })
+  for (let i = 0; i < 17; i++) {
+    work.push(use('a', i))
+    await settle()
+  }
+  await t.rejects(use('a', 99), { code: 'POOL_SATURATED' })
   await answerAll()
-  await Promise.all([...work, ...more])
+  await Promise.all(work)
 })
