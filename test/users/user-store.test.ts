@@ -55,7 +55,15 @@ async function crowd(t: Test, { others = 100, users = 100 } = {}) {
       generate_series(1, ${users}::integer) n`)
   // VACUUM marks a page only when the commit on it is on disk, which the test server does not wait for.
   await admin.query(sql`checkpoint`)
-  await admin.query(sql`vacuum analyze app.users`)
+  // Nor while any other session of this database, such as an autovacuum worker, has an older snapshot.
+  const isVisible = async () => {
+    await admin.query(sql`vacuum analyze app.users`)
+    const [row] = await admin.query<{ visible: boolean }>(
+      sql`select relallvisible = relpages as visible from pg_class where oid = 'app.users'::regclass`,
+    )
+    return row?.visible === true
+  }
+  while (!(await isVisible()));
   return { tenant, db: await openTenant(t, url, placement, tenant) }
 }
 
