@@ -1,10 +1,11 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
 import { Agent, createServer, get } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { ControlDatabase } from '../src/control/control-database.ts'
 import { sql } from '../src/pool/statement.ts'
@@ -224,6 +225,27 @@ t.test('a request that outlasts the drain deadline is cut, and the exit is still
   t.equal(await service.exited, 0)
   t.ok(service.logged().some(({ msg }) => String(msg).includes('drain deadline')))
   await release()
+})
+
+t.test('SIGTERM to `npm start` reaches the service, and nothing is left', async (t) => {
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  const npm = spawn('npm', ['start', '--silent'], {
+    cwd: root,
+    env: { PATH: process.env.PATH ?? '', HOME: t.testdir(), STATE_DIR: t.testdirName, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  let output = ''
+  npm.stdout.setEncoding('utf8').on('data', (text) => {
+    output += text
+  })
+  t.teardown(() => npm.kill('SIGKILL'))
+  await until(() => output.includes('Server listening'))
+  const [, pid] = /"pid":(\d+)/.exec(output) ?? []
+  const postmaster = readFileSync(join(t.testdirName, 'postgres', 'data', 'postmaster.pid'), 'utf8')
+  npm.kill('SIGTERM')
+  await once(npm, 'exit')
+  await until(() => !isAlive(Number(pid)))
+  t.notOk(isAlive(Number(postmaster.split('\n')[0])), 'no PostgreSQL is left')
 })
 
 t.test('a second signal exits at once', async (t) => {

@@ -223,7 +223,8 @@ export class ConnectionPool implements Claimant, SlotOwner {
     const since = this.#engine.clock.now()
     const { acquireTimeoutMs } = this.#engine.limits
     const served = (slot: Slot) => {
-      this.#engine.observer.waited(this.#engine.clock.now() - since)
+      // The engine's own wait for a first connection is its callers' wait for the opening.
+      if (caller !== undefined) this.#engine.observer.waited(this.#engine.clock.now() - since)
       serve(slot)
     }
     this.#queue.add({ kind, serve: served }, caller, acquireTimeoutMs, reject)

@@ -10,6 +10,36 @@ interface Row {
   readonly value: number
 }
 
+t.test('each caller who waits is observed once, and nobody who does not', async (t) => {
+  const clock = new FakeClock()
+  const driver = new FakeDriver()
+  const waits: number[] = []
+  const registry = new PoolRegistry({
+    limits: { ...LIMITS, maxConnections: 1 },
+    clock,
+    connect: driver.connect,
+    locate: async (key) => target(key.tenantId),
+    observer: { opened() {}, drained() {}, swept() {}, evicted() {}, waited: (ms) => waits.push(ms) },
+  })
+  driver.automatic = false
+  const use = () =>
+    registry.use({ tenantId: 'a', generation: 1 }, new AbortController(), (db) => db.query(sql`select 1`))
+  const first = [use(), use()]
+  await settle()
+  clock.time += 8
+  for (const opening of driver.openings) opening.finish()
+  await settle()
+  only(driver).answer()
+  only(driver).answer()
+  await Promise.all(first)
+  t.strictSame(waits, [8, 8])
+  const hit = use()
+  await settle()
+  only(driver).answer()
+  await hit
+  t.equal(waits.length, 2)
+})
+
 function setUp(changes: Partial<PoolLimits> = {}, locate?: (key: PoolKey) => Promise<ConnectionTarget>) {
   const clock = new FakeClock()
   const driver = new FakeDriver()
