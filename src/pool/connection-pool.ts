@@ -22,6 +22,9 @@ interface Want {
  * ConnectionPool is the connections of one entry, owned one by one. Dispatch looks at age: an idle
  * connection first; else one more is opened if the budgets allow; else a statement goes behind others
  * that are young and not known to be slow; else it waits, first come, first served.
+ *
+ * One long file, because all of it changes the same three: slots, idle ones, and who waits. What only
+ * looks at them stands beside it: sharing, deadlines, reclaim, sweep.
  */
 export class ConnectionPool implements Claimant, SlotOwner {
   readonly tenantId: string

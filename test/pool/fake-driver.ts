@@ -61,6 +61,8 @@ export class FakeConnection implements Connection {
   cancels = 0
   /** Whether a cancel request ends the statement. */
   obeys = true
+  /** While it is set, the server takes no cancel request: they are under way until it resolves. */
+  cancelsHeld: Promise<void> | undefined
   state: 'open' | 'closing' | 'gone' = 'open'
   #lose: () => void = () => {}
   readonly lost = new Promise<void>((resolve) => {
@@ -120,6 +122,7 @@ export class FakeConnection implements Connection {
   async #cancel(): Promise<void> {
     this.cancels += 1
     this.#driver.onCancel(this)
+    await this.cancelsHeld
     if (!this.obeys) return
     const flight = this.flights.shift()
     flight?.reject(Object.assign(new Error('canceling statement'), { code: '57014' }))

@@ -336,6 +336,87 @@ t.test('a cancel request waits while a neighbour could be hit', async (t) => {
   t.equal((await neighbour)[0]?.value, 2)
 })
 
+t.test('nothing goes onto a connection while a cancel request for it is under way', async (t) => {
+  const { use, driver, move } = setUp({ maxConnections: 1 })
+  const callers = [new AbortController(), new AbortController()]
+  const doomed = callers.map((caller) => use('a', 1, caller).catch((error) => error))
+  await settle()
+  const connection = only(driver)
+  connection.obeys = false
+  const held = Promise.withResolvers<void>()
+  connection.cancelsHeld = held.promise
+  await move(150)
+  for (const caller of callers) caller.abort()
+  await move(50)
+  t.equal(connection.cancels, 1, 'both are doomed, so neither is in the way')
+
+  connection.answer('error')
+  await settle()
+  const next = use('a', 2)
+  await settle()
+  t.equal(connection.flights.length, 1, 'not behind the second one, though it is young')
+  connection.answer('error')
+  await settle()
+  t.equal(connection.flights.length, 0, 'nor on the idle connection: the request may still arrive')
+  held.resolve()
+  await settle()
+  t.equal(connection.flights.length, 1)
+  connection.answer()
+  t.equal((await next)[0]?.value, 2)
+  t.match(
+    (await Promise.all(doomed)).map(({ code }) => code),
+    ['CLIENT_CLOSED_REQUEST', 'CLIENT_CLOSED_REQUEST'],
+  )
+})
+
+t.test(
+  'a transaction that ends while a cancel request is under way takes its connection with it',
+  async (t) => {
+    const { registry, key, driver, move } = setUp({ maxConnections: 1 })
+    const caller = new AbortController()
+    const work = registry
+      .use(key('a'), caller, (db) => db.transaction((tx) => tx.query(sql`select ${1}`)))
+      .catch((error) => error)
+    await settle()
+    const connection = only(driver)
+    connection.obeys = false
+    const held = Promise.withResolvers<void>()
+    connection.cancelsHeld = held.promise
+    connection.answer()
+    await settle()
+    await move(150)
+    caller.abort()
+    await move(50)
+    t.equal(connection.cancels, 1)
+    connection.answer('error')
+    await settle()
+    t.equal(connection.flights[0]?.statement.strings[0], 'rollback')
+    connection.answer()
+    await settle()
+    t.equal(connection.state, 'gone')
+    held.resolve()
+    t.match(await work, { code: 'CLIENT_CLOSED_REQUEST' })
+  },
+)
+
+t.test('an entry that was idle and is in use again is left alone', async (t) => {
+  const { use, registry, answerAll, clock } = setUp({ maxEntries: 2 })
+  for (const tenant of ['a', 'b']) {
+    const work = use(tenant)
+    await answerAll()
+    await work
+  }
+  const busy = use('a')
+  await settle()
+  clock.time += 120_000
+  t.match(registry.sweep({ dryRun: true }).evicted, [{ tenantId: 'b' }])
+  const newcomer = use('c')
+  await settle()
+  t.match(registry.evictions(), [{ tenantId: 'b', reason: 'capacity' }])
+  await answerAll()
+  await Promise.all([busy, newcomer])
+})
+
 t.test('a statement past its time limit is cancelled', async (t) => {
   const { use, driver, move } = setUp()
   const late = t.rejects(use('a', 1), { code: 'STATEMENT_TIMEOUT', status: 504 })
