@@ -1,10 +1,12 @@
 // What Lessor is measured against: the same routes in a plain Fastify app with one hard-wired pool of
 // the driver. No keys, no log, no hooks. Run by stress/bench.ts, which reads its address.
+
 import { fastify } from 'fastify'
 import postgres from 'postgres'
 import { runStatement } from '../../src/pool/run-statement.ts'
 import type { Db } from '../../src/pool/statement.ts'
 import { listUsers, updateUser } from '../../src/users/user-store.ts'
+import { firstPage } from './first-page.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
@@ -38,17 +40,7 @@ app.get<{ Querystring: { page_size: number } }>(
   { schema: listSchema },
   async (request, reply) => {
     const { page_size: pageSize } = request.query
-    const { records, total } = await listUsers(db, TENANT_ID, {
-      search: null,
-      searchColumns: [],
-      confirmed: null,
-      createdFrom: null,
-      createdBefore: null,
-      sortColumn: 'created_at',
-      sortDirection: 'descending',
-      page: 1,
-      pageSize,
-    })
+    const { records, total } = await listUsers(db, TENANT_ID, firstPage(pageSize))
     const pages = Math.ceil(total / pageSize)
     return reply
       .type(JSON_TYPE)

@@ -1,6 +1,7 @@
 import { userListStatement } from '../../src/users/user-store.ts'
 import { quiet } from './bench-database.ts'
 import type { Load } from './figures.ts'
+import { firstPage } from './first-page.ts'
 import { putLoad, type Target } from './load.ts'
 import type { BenchOptions } from './options.ts'
 import { hasPgbench, runPgbench, toScript } from './pgbench.ts'
@@ -78,17 +79,7 @@ async function measure(stage: Stage, target: Target, what: Measurement): Promise
 }
 
 function measurePgbench({ tenantId, database, login, folder }: Stage, seconds: number): Promise<number> {
-  const statement = userListStatement(tenantId, {
-    search: null,
-    searchColumns: [],
-    confirmed: null,
-    createdFrom: null,
-    createdBefore: null,
-    sortColumn: 'created_at',
-    sortDirection: 'descending',
-    page: 1,
-    pageSize: PAGE_SIZE,
-  })
+  const statement = userListStatement(tenantId, firstPage(PAGE_SIZE))
   return runPgbench({
     script: toScript(statement),
     database,
