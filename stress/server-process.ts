@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
-import type { Readable } from 'node:stream'
+import { open, readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const START_TIMEOUT_MS = 60_000
+/** How often the log is looked at while the server starts. */
+const LOOK_MS = 25
 /** What a child gets of our environment; a DATABASE_URL in there must not reach the service. */
 const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'XDG_CACHE_HOME']
 const ADDRESS = /http:\/\/127\.0\.0\.1:\d+/
@@ -30,8 +32,11 @@ export interface ServerProcessOptions {
   readonly env: Readonly<Record<string, string>>
   /** Working directory, so that no `.env` file of the developer's is read. */
   readonly folder: string
-  /** File that gets all that it prints; without one that is dropped. */
-  readonly log?: string
+  /**
+   * File that gets all that it prints. The server writes to it directly: through a pipe it would have to
+   * wait for us, who are busy with putting load on it.
+   */
+  readonly log: string
   /** Aborts the start; what was started is stopped. */
   readonly signal: AbortSignal
 }
@@ -44,31 +49,29 @@ export interface ServerProcessOptions {
 export async function startServer(options: ServerProcessOptions): Promise<ServerProcess> {
   const { script, nodeArguments = [], env, folder, log, signal } = options
   signal.throwIfAborted()
-  const child = spawn(process.execPath, [...nodeArguments, script], {
-    cwd: folder,
-    env: { ...inheritedEnvironment(), ...env },
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const exited = exitOf(child)
-  await once(child, 'spawn')
-  const outputs = [child.stdout, child.stderr]
-  const file = log === undefined ? undefined : createWriteStream(log, { mode: 0o600 })
-  for (const output of outputs) {
-    output.resume()
-    if (file !== undefined) output.pipe(file, { end: false })
-  }
-  child.once('close', () => file?.end())
-  const stop = () => {
-    child.kill('SIGTERM')
-    return exited
-  }
+  const file = await open(log, 'w', 0o600)
   try {
-    const url = await addressIn(outputs, child, signal)
-    return { url, pid: child.pid ?? 0, exited, stop }
-  } catch (error) {
-    await stop()
-    throw error
+    const child = spawn(process.execPath, [...nodeArguments, script], {
+      cwd: folder,
+      env: { ...inheritedEnvironment(), ...env },
+      detached: true,
+      stdio: ['ignore', file.fd, file.fd],
+    })
+    const exited = exitOf(child)
+    await once(child, 'spawn')
+    const stop = () => {
+      child.kill('SIGTERM')
+      return exited
+    }
+    try {
+      const url = await addressIn(log, exited, signal)
+      return { url, pid: child.pid ?? 0, exited, stop }
+    } catch (error) {
+      await stop()
+      throw error
+    }
+  } finally {
+    await file.close()
   }
 }
 
@@ -85,35 +88,22 @@ export function exitOf(child: ChildProcess): Promise<Exit> {
   })
 }
 
-/** addressIn resolves with the first address that the server prints. */
-function addressIn(outputs: readonly Readable[], child: ChildProcess, signal: AbortSignal): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = ''
-    const settle = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-      child.removeListener('close', onClose)
-      for (const output of outputs) output.removeListener('data', onData)
-    }
-    const fail = (what: string) => {
-      settle()
-      reject(new Error(`the server ${what}; it said:\n${text.trim().split('\n').slice(-10).join('\n')}`))
-    }
-    const onData = (data: Buffer) => {
-      text += data.toString('utf8')
-      const [address] = ADDRESS.exec(text) ?? []
-      if (address === undefined) return
-      settle()
-      resolve(address)
-    }
-    const onAbort = () => {
-      settle()
-      reject(signal.reason)
-    }
-    const onClose = () => fail('ended')
-    const timer = setTimeout(() => fail('did not start in time'), START_TIMEOUT_MS)
-    signal.addEventListener('abort', onAbort, { once: true })
-    child.once('close', onClose)
-    for (const output of outputs) output.on('data', onData)
+/** addressIn resolves with the first address that the server writes into its log. */
+async function addressIn(log: string, exited: Promise<Exit>, signal: AbortSignal): Promise<string> {
+  let failure: string | undefined
+  const deadline = AbortSignal.timeout(START_TIMEOUT_MS)
+  void exited.then(() => {
+    failure = 'ended'
   })
+  for (;;) {
+    // Looked at before the log is read, so that what the server said last is in it.
+    const failed = deadline.aborted ? 'did not start in time' : failure
+    const text = await readFile(log, 'utf8')
+    const [address] = ADDRESS.exec(text) ?? []
+    if (address !== undefined) return address
+    if (failed !== undefined) {
+      throw new Error(`the server ${failed}; it said:\n${text.trim().split('\n').slice(-10).join('\n')}`)
+    }
+    await sleep(LOOK_MS, undefined, { signal })
+  }
 }

@@ -2,23 +2,93 @@ import type { PendingQuery, Row, Sql } from 'postgres'
 import { Identifier, type Param, Statement } from './statement.ts'
 
 /**
- * runStatement hands a {@link Statement} to a postgres.js handle and returns its lazy query. The
- * template's own `strings` array is passed on, so that the driver's caches by identity work.
+ * runStatement hands a {@link Statement} to a postgres.js handle and returns its lazy query. Fragments
+ * are spliced in here, once for each combination of templates: the driver would make a query, with a
+ * promise of its own, of every fragment of every run. The `strings` that it gets are the same arrays
+ * each time, so that its caches by identity work.
  */
 export function runStatement(handle: Sql, statement: Statement): PendingQuery<Row[]> {
-  const values = statement.values
+  const { strings, values } = flatten(statement)
   for (let i = 0; i < values.length; i++) {
-    const value = values[i]
-    // Fragments and identifiers are rare; without them the values go as they are.
-    if (value instanceof Statement || value instanceof Identifier) {
-      return handle(statement.strings, ...values.map((each) => toDriver(handle, each)))
+    // Identifiers are rare; without them the values go as they are.
+    if (values[i] instanceof Identifier) {
+      return handle(strings, ...values.map((each) => toDriver(handle, each)))
     }
   }
-  return handle(statement.strings, ...(values as never[]))
+  return handle(strings, ...(values as never[]))
 }
 
-function toDriver(handle: Sql, value: Param | Identifier | Statement): never {
-  if (value instanceof Statement) return runStatement(handle, value) as never
-  if (value instanceof Identifier) return handle(value.name) as never
-  return value as never
+function toDriver(handle: Sql, value: Param | Identifier): never {
+  return (value instanceof Identifier ? handle(value.name) : value) as never
+}
+
+interface Flat {
+  readonly strings: TemplateStringsArray
+  readonly values: readonly (Param | Identifier)[]
+}
+
+/**
+ * Splice is a template with the fragments found in it so far. What came after them is found by how
+ * many values stand before the fragment, which says in which hole of the template it is, and by the
+ * fragment's own template. Templates live as long as the code that they stand in, and so do these.
+ */
+class Splice {
+  strings: TemplateStringsArray | undefined
+  readonly #next: WeakMap<TemplateStringsArray, Splice>[] = []
+
+  after(values: number, fragment: TemplateStringsArray): Splice {
+    this.#next[values] ??= new WeakMap()
+    return spliceOf(this.#next[values], fragment)
+  }
+}
+
+const splices = new WeakMap<TemplateStringsArray, Splice>()
+
+function spliceOf(known: WeakMap<TemplateStringsArray, Splice>, strings: TemplateStringsArray): Splice {
+  let splice = known.get(strings)
+  if (splice === undefined) {
+    splice = new Splice()
+    known.set(strings, splice)
+  }
+  return splice
+}
+
+function flatten(statement: Statement): Flat {
+  const { strings, values } = statement
+  if (!values.some(isFragment)) return { strings, values: values as Flat['values'] }
+  const flat: (Param | Identifier)[] = []
+  const splice = collect(statement, spliceOf(splices, strings), flat)
+  splice.strings ??= join(statement)
+  return { strings: splice.strings, values: flat }
+}
+
+function isFragment(value: Param | Identifier | Statement): value is Statement {
+  return value instanceof Statement
+}
+
+/** collect appends the values of a statement and its fragments in order, and walks to their splice. */
+function collect({ values }: Statement, from: Splice, into: (Param | Identifier)[]): Splice {
+  let splice = from
+  for (const value of values) {
+    if (isFragment(value)) splice = collect(value, splice.after(into.length, value.strings), into)
+    else into.push(value)
+  }
+  return splice
+}
+
+/** join writes a statement's text, fragments included, as one template. */
+function join(statement: Statement): TemplateStringsArray {
+  const parts = partsOf(statement)
+  return Object.assign(parts, { raw: parts })
+}
+
+/** partsOf is the text before, between and after the values. */
+function partsOf({ strings, values }: Statement): string[] {
+  const parts = [strings[0] ?? '']
+  values.forEach((value, i) => {
+    const [first = '', ...others] = isFragment(value) ? partsOf(value) : ['', '']
+    parts.push(parts.pop() + first, ...others)
+    parts.push(parts.pop() + (strings[i + 1] ?? ''))
+  })
+  return parts
 }

@@ -3,8 +3,7 @@
 
 import { fastify } from 'fastify'
 import postgres from 'postgres'
-import { runStatement } from '../../src/pool/run-statement.ts'
-import type { Db } from '../../src/pool/statement.ts'
+import { type Db, Statement } from '../../src/pool/statement.ts'
 import { listUsers, updateUser } from '../../src/users/user-store.ts'
 import { firstPage } from './first-page.ts'
 
@@ -22,7 +21,7 @@ const pool = postgres(DATABASE_URL, {
   connection: { 'rls.tenant_id': TENANT_ID },
 })
 const db: Db = {
-  query: (statement) => runStatement(pool, statement) as never,
+  query: (statement) => toQuery(statement) as never,
   transaction: () => Promise.reject(new Error('bug: no route has a transaction')),
 }
 
@@ -65,3 +64,11 @@ process.once('SIGTERM', async () => {
   await app.close()
   await pool.end({ timeout: 5 })
 })
+
+/** Fragments are nested as the driver's own documentation nests them. */
+function toQuery({ strings, values }: Statement): unknown {
+  return pool(
+    strings,
+    ...(values.map((each) => (each instanceof Statement ? toQuery(each) : each)) as never[]),
+  )
+}

@@ -1,10 +1,10 @@
-import autocannon from 'autocannon'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { cpuTimeMs } from './cpu-time.ts'
 import { type Load, quantile } from './figures.ts'
+import { HttpCaller } from './http-caller.ts'
 
 /** What goes by before counting: connections are made and pools grow. */
 const SETTLE_MS = 500
-const SAMPLE_MS = 100
 
 /** Target is a server whose users can be listed. */
 export interface Target {
@@ -31,49 +31,35 @@ export interface LoadOptions {
 export async function putLoad(target: Target, options: LoadOptions): Promise<Load> {
   const { connections, seconds, slowUsers, path } = options
   const { url, headers, pid, name } = target
-  const duration = seconds + SETTLE_MS / 1000 + SAMPLE_MS / 1000
-  const slow = slowUsers.map((id) =>
-    autocannon({
-      url: `${url}/v1/users/${id}`,
-      method: 'PATCH',
-      headers: { ...headers, 'content-type': 'application/json' },
-      body: JSON.stringify({ confirmed: true }),
-      connections: 1,
-      duration: 2 * duration,
-      sampleInt: SAMPLE_MS,
-    }),
-  )
-  const fast = autocannon({ url: url + path, headers, connections, duration, sampleInt: SAMPLE_MS })
-  const from = performance.now() + SETTLE_MS
-  const until = from + 1000 * seconds
   const times: number[] = []
-  let cpuBefore: number | undefined
-  let cpuAfter: number | undefined
-  const timers = [
-    setTimeout(() => {
-      cpuBefore = cpuTimeMs(pid)
-    }, SETTLE_MS),
-    setTimeout(
-      () => {
-        cpuAfter = cpuTimeMs(pid)
-      },
-      SETTLE_MS + 1000 * seconds,
+  let isCounting = false
+  const answered = (milliseconds: number) => {
+    if (isCounting) times.push(milliseconds)
+  }
+  const patch = { method: 'PATCH', headers: { ...headers, 'content-type': 'application/json' } }
+  const body = JSON.stringify({ confirmed: true })
+  const callers = await Promise.all([
+    ...slowUsers.map((id) => HttpCaller.start({ ...patch, url: `${url}/v1/users/${id}`, body }, () => {})),
+    ...Array.from({ length: connections }, () =>
+      HttpCaller.start({ method: 'GET', url: url + path, headers }, answered),
     ),
-  ]
-  fast.on('response', (_client, _status, _bytes, milliseconds) => {
-    const now = performance.now()
-    if (now >= from && now < until) times.push(milliseconds)
-  })
-  const result = await fast
-  for (const timer of timers) clearTimeout(timer)
-  for (const each of slow) each.stop()
-  const slowResults = await Promise.all(slow)
-  for (const { errors, non2xx } of [result, ...slowResults]) {
-    if (errors + non2xx > 0) throw new Error(`${name} failed ${errors + non2xx} requests`)
+  ])
+  await sleep(SETTLE_MS)
+  const cpuBefore = cpuTimeMs(pid)
+  const from = performance.now()
+  isCounting = true
+  await sleep(1000 * seconds)
+  isCounting = false
+  const counted = (performance.now() - from) / 1000
+  const cpuAfter = cpuTimeMs(pid)
+  try {
+    await Promise.all(callers.map((caller) => caller.stop()))
+  } catch (error) {
+    throw new Error(`${name} failed a request`, { cause: error })
   }
   const sorted = Float64Array.from(times).sort()
   return {
-    requestsPerSecond: times.length / seconds,
+    requestsPerSecond: times.length / counted,
     p50: quantile(sorted, 0.5),
     p99: quantile(sorted, 0.99),
     max: quantile(sorted, 1),

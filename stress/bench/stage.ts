@@ -14,6 +14,9 @@ const LESSOR = fileURLToPath(new URL('../../src/server.ts', import.meta.url))
 const BARE = fileURLToPath(new URL('bare-app.ts', import.meta.url))
 const DATABASE = 'bench'
 
+/** START_ARGUMENTS is what `npm start` gives to Node. */
+export const START_ARGUMENTS = ['--max-semi-space-size=64']
+
 /** MAX_CONNECTIONS is how many the tenant has in either server, and pgbench. */
 export const MAX_CONNECTIONS = 4
 
@@ -31,7 +34,7 @@ export interface Stage {
 }
 
 export interface StageOptions {
-  /** Arguments for Node in the process of Lessor, such as --cpu-prof. */
+  /** More arguments for Node in the process of Lessor, such as --cpu-prof. */
   readonly nodeArguments?: readonly string[]
   readonly signal: AbortSignal
 }
@@ -49,7 +52,7 @@ export async function setStage(resources: AsyncDisposableStack, options: StageOp
 
   const lessor = await startServer({
     script: LESSOR,
-    nodeArguments,
+    nodeArguments: [...START_ARGUMENTS, ...nodeArguments],
     env: {
       PORT: '0',
       DATABASE_URL: databaseUrl(server.url),
@@ -58,6 +61,7 @@ export async function setStage(resources: AsyncDisposableStack, options: StageOp
       POOL_MAX_CONNECTIONS: String(MAX_CONNECTIONS),
     },
     folder,
+    log: join(folder, 'lessor.log'),
     signal,
   })
   resources.adopt(lessor, async ({ stop }) => void (await stop()))
@@ -72,6 +76,7 @@ export async function setStage(resources: AsyncDisposableStack, options: StageOp
     script: BARE,
     env: { DATABASE_URL: bareUrl.href, TENANT_ID: tenantId, MAX_CONNECTIONS: String(MAX_CONNECTIONS) },
     folder,
+    log: join(folder, 'bare.log'),
     signal,
   })
   resources.adopt(bare, async ({ stop }) => void (await stop()))

@@ -1,0 +1,60 @@
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { runStatement } from '../../src/pool/run-statement.ts'
+import { ident, type Statement, sql } from '../../src/pool/statement.ts'
+import { testDatabase } from '../support/database.ts'
+
+async function open(t: Test) {
+  const { url } = await testDatabase(t)
+  const handle = postgres(url, { max: 1, fetch_types: false })
+  t.teardown(() => handle.end())
+  const read = async (statement: Statement) => {
+    const [row] = await runStatement(handle, statement)
+    return row
+  }
+  return { handle, read }
+}
+
+t.test('fragments are spliced in with their values in order, however deep', async (t) => {
+  const { read } = await open(t)
+  const inner = (value: string) => sql`${value}::text || '!'`
+  const both = sql`${inner('b')} || ${'c'}::text`
+  t.match(await read(sql`select ${'a'}::text as a, ${both} as bc, ${'d'}::text as d, ${inner('e')} as e`), {
+    a: 'a',
+    bc: 'b!c',
+    d: 'd',
+    e: 'e!',
+  })
+})
+
+t.test('one template with fragments in other places is another statement', async (t) => {
+  const { read } = await open(t)
+  const pair = (first: Statement | string, second: Statement | string) =>
+    sql`select ${first} as first, ${second} as second`
+  const now = sql`'fragment'::text`
+  const other = sql`'other'::text`
+  for (let round = 0; round < 2; round++) {
+    t.match(await read(pair(now, 'value')), { first: 'fragment', second: 'value' })
+    t.match(await read(pair('value', now)), { first: 'value', second: 'fragment' })
+    t.match(await read(pair(other, 'value')), { first: 'other', second: 'value' })
+    t.match(await read(pair(now, now)), { first: 'fragment', second: 'fragment' })
+  }
+})
+
+t.test('a fragment with a name in it is quoted by the driver', async (t) => {
+  const { read } = await open(t)
+  const column = sql`${'x'}::text as ${ident('a "quoted" name')}`
+  t.match(await read(sql`select ${column}`), { 'a "quoted" name': 'x' })
+})
+
+t.test('a statement is prepared once on a connection, whatever its values', async (t) => {
+  const { handle, read } = await open(t)
+  const filter = (id: number) => sql`id = ${id}`
+  const find = (id: number) =>
+    sql`select ${id}::integer as id from (values (1), (2)) t (id) where ${filter(id)}`
+  for (const id of [1, 2, 1]) t.match(await read(find(id)), { id })
+  const prepared = await handle.unsafe(
+    `select count(*)::integer as count from pg_prepared_statements where statement like '%values (1), (2)%'`,
+  )
+  t.match(prepared, [{ count: 1 }])
+})
