@@ -99,6 +99,12 @@ export const VARIABLES = Type.Object({
   TRUST_PROXY: optional('networks of the proxies whose X-Forwarded-For counts', NETWORKS, 'networks'),
   API_KEY_CACHE_SECONDS: seconds(60, 'how long a verified API key is not verified again'),
   TENANT_CACHE_SECONDS: seconds(5, 'how long a tenant looked up is not looked up again'),
+  CONTROL_OUTAGE_SECONDS: seconds(
+    600,
+    'how long known tenants and keys are still served while the control database is down',
+  ),
+  CHANGE_POLL_MS: milliseconds(1000, 'how often the changes of other processes are looked for', 50),
+  NODE_LEASE_SECONDS: seconds(15, 'when a silent process loses its share of the connections'),
   ROLE_CONNECTION_LIMIT: count(32, 'sessions that a tenant role may have at its server, over all processes'),
   ROLE_TEMP_FILE_LIMIT_KB: integer(
     1_048_576,
@@ -110,10 +116,7 @@ export const VARIABLES = Type.Object({
     60_000,
     'when a session of a tenant role that idles in a transaction is ended',
   ),
-  JOB_CLAIM_SECONDS: seconds(
-    60,
-    'when the unfinished onboarding or deletion of a dead process is taken over',
-  ),
+  JOB_CLAIM_SECONDS: seconds(60, 'when the unfinished job of a dead process is taken over'),
 
   TLS_CERT_FILE: optional('certificate chain, PEM; HTTPS when set', FILE),
   TLS_KEY_FILE: optional('private key of the certificate, PEM', FILE),
@@ -133,14 +136,18 @@ export const VARIABLES = Type.Object({
   POOL_MAX_ENTRIES: count(500, 'resident pools'),
   POOL_MAX_CONNECTIONS: count(4, 'connections of one tenant'),
   SERVER_MAX_CONNECTIONS: count(80, 'connections to one data server, all tenants'),
+  PROCESS_MAX_CONNECTIONS: count(400, 'connections of this process to all data servers'),
   POOL_MAX_OPENING: count(8, 'connections being opened at once'),
   POOL_MAX_WAITING: count(1000, 'callers that may wait for a connection at once', 0),
   POOL_IDLE_SECONDS: seconds(600, 'when an idle pool is evicted'),
+  POOL_MAX_IDLE_SECONDS: seconds(3600, 'longest idle time that a pool gets which was evicted too early'),
   POOL_CONNECTION_IDLE_SECONDS: seconds(60, 'when an idle connection of a pool in use is closed'),
   POOL_ACQUIRE_TIMEOUT_MS: milliseconds(5000, 'longest wait for a connection'),
   POOL_CONNECT_TIMEOUT_MS: milliseconds(5000, 'longest time to open a connection'),
   POOL_DRAIN_TIMEOUT_MS: milliseconds(30_000, 'longest wait for leases when a pool closes'),
   POOL_THRASH_SECONDS: seconds(60, 'reopening within this time of an eviction counts as thrash'),
+  BREAKER_BASE_MS: milliseconds(500, 'first pause after failed logins of a tenant or data server'),
+  BREAKER_MAX_MS: milliseconds(30_000, 'longest pause after failed logins'),
   STATEMENT_TIMEOUT_MS: milliseconds(15_000, 'longest time for a statement, after which it is cancelled'),
   SWEEP_CRON: text(
     '*/30 * * * * *',

@@ -46,20 +46,29 @@ export interface Config {
   }
   readonly shutdown: { readonly delayMs: number; readonly timeoutMs: number }
   readonly access: { readonly trustedNetworks: readonly string[]; readonly apiKeyCacheMs: number }
-  readonly tenants: { readonly cacheMs: number; readonly jobClaimMs: number }
+  readonly tenants: {
+    readonly cacheMs: number
+    readonly outageMs: number
+    readonly jobClaimMs: number
+  }
+  readonly nodes: { readonly pollMs: number; readonly leaseMs: number }
   readonly pools: {
     readonly maxEntries: number
     readonly maxConnections: number
     readonly serverMaxConnections: number
+    readonly processMaxConnections: number
     readonly maxOpening: number
     readonly maxWaiting: number
     readonly idleMs: number
+    readonly maxIdleMs: number
     readonly connectionIdleMs: number
     readonly acquireTimeoutMs: number
     readonly connectTimeoutMs: number
     readonly statementTimeoutMs: number
     readonly drainTimeoutMs: number
     readonly thrashMs: number
+    readonly breakerBaseMs: number
+    readonly breakerMaxMs: number
   }
   /** What one login role of a tenant can take from its server; part of the role when it is made. */
   readonly roles: {
@@ -152,20 +161,29 @@ function assemble(values: Values, given: Environment, tls: TlsConfig | undefined
       trustedNetworks: networks(values.TRUSTED_NETWORKS ?? (embedded ? '127.0.0.0/8,::1/128' : '')),
       apiKeyCacheMs: values.API_KEY_CACHE_SECONDS * 1000,
     },
-    tenants: { cacheMs: values.TENANT_CACHE_SECONDS * 1000, jobClaimMs: values.JOB_CLAIM_SECONDS * 1000 },
+    tenants: {
+      cacheMs: values.TENANT_CACHE_SECONDS * 1000,
+      outageMs: values.CONTROL_OUTAGE_SECONDS * 1000,
+      jobClaimMs: values.JOB_CLAIM_SECONDS * 1000,
+    },
+    nodes: { pollMs: values.CHANGE_POLL_MS, leaseMs: values.NODE_LEASE_SECONDS * 1000 },
     pools: {
       maxEntries: values.POOL_MAX_ENTRIES,
       maxConnections: values.POOL_MAX_CONNECTIONS,
       serverMaxConnections: values.SERVER_MAX_CONNECTIONS,
+      processMaxConnections: values.PROCESS_MAX_CONNECTIONS,
       maxOpening: values.POOL_MAX_OPENING,
       maxWaiting: values.POOL_MAX_WAITING,
       idleMs: values.POOL_IDLE_SECONDS * 1000,
+      maxIdleMs: Math.max(values.POOL_IDLE_SECONDS, values.POOL_MAX_IDLE_SECONDS) * 1000,
       connectionIdleMs: values.POOL_CONNECTION_IDLE_SECONDS * 1000,
       acquireTimeoutMs: values.POOL_ACQUIRE_TIMEOUT_MS,
       connectTimeoutMs: values.POOL_CONNECT_TIMEOUT_MS,
       statementTimeoutMs: values.STATEMENT_TIMEOUT_MS,
       drainTimeoutMs: values.POOL_DRAIN_TIMEOUT_MS,
       thrashMs: values.POOL_THRASH_SECONDS * 1000,
+      breakerBaseMs: values.BREAKER_BASE_MS,
+      breakerMaxMs: values.BREAKER_MAX_MS,
     },
     roles: {
       connectionLimit: values.ROLE_CONNECTION_LIMIT,

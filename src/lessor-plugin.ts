@@ -7,10 +7,13 @@ import type { RouteAccess } from './http/openapi-plugin.ts'
 import { problemPlugin } from './http/problem-plugin.ts'
 import { validatorCompiler } from './http/validation.ts'
 import type { Lessor } from './lessor.ts'
+import { budgetRoutes } from './ops/budget-routes.ts'
 import { configRoutes } from './ops/config-routes.ts'
 import { healthRoutes } from './ops/health-routes.ts'
 import { metricsRoutes } from './ops/metrics-routes.ts'
 import { poolRoutes } from './ops/pool-routes.ts'
+import { DEFAULT_SERVER } from './servers/data-server.ts'
+import { readServerCapacity } from './servers/server-capacity.ts'
 import { serverRoutes } from './servers/server-routes.ts'
 import { namespaceRoutes } from './tenants/namespace-routes.ts'
 import { tenantRoutes } from './tenants/tenant-routes.ts'
@@ -52,7 +55,7 @@ const plugin: FastifyPluginAsync<LessorPluginOptions> = async (fastify, { lessor
 
 async function registerRoutes(scope: FastifyInstance, lessor: Lessor, users: boolean): Promise<void> {
   const { authenticator, config, control, health, keys, metrics, namespaces } = lessor
-  const { pools, servers, tenants, trustedNetworks } = lessor
+  const { nodes, pools, servers, shares, tenants, trustedNetworks } = lessor
 
   await scope.register(async (open) => {
     declareAccess(open, 'open')
@@ -77,7 +80,24 @@ async function registerRoutes(scope: FastifyInstance, lessor: Lessor, users: boo
     })
     await operator.register(namespaceRoutes, { namespaces })
     await operator.register(serverRoutes, { servers })
-    await operator.register(poolRoutes, { pools })
+    await operator.register(poolRoutes, {
+      pools,
+      idleMs: config.pools.idleMs,
+      breaker: (tenantId) => pools.breaker(tenantId),
+    })
+    await operator.register(budgetRoutes, {
+      pools,
+      servers: [DEFAULT_SERVER],
+      serverLimit: (server) => shares.limit(server),
+      capacity: async (server) => readServerCapacity(servers.admin(server)),
+      nodes,
+      sizes: {
+        limits: config.pools,
+        roleConnectionLimit: config.roles.connectionLimit,
+        controlMaxConnections: config.control.maxConnections,
+      },
+      uptimeMs: () => health.uptimeMs(),
+    })
     await operator.register(configRoutes, { config })
   })
 

@@ -3,11 +3,14 @@ import { KeyService } from './access/key-service.ts'
 import { TrustedNetworks } from './access/trusted-networks.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, ConfigError } from './config.ts'
+import { ControlChangeLog } from './control/change-log.ts'
 import { ControlDatabase } from './control/control-database.ts'
 import { parseDatabaseUrl } from './control/database-url.ts'
 import { migrate, readMigrations } from './control/migrate.ts'
+import { Outage } from './control/outage.ts'
 import { LessorError } from './errors.ts'
 import type { Logger } from './http/logger.ts'
+import { createNodeServices } from './node-services.ts'
 import { Health } from './ops/health.ts'
 import { Metrics } from './ops/metrics.ts'
 import { SweepJob } from './ops/sweep-job.ts'
@@ -17,15 +20,19 @@ import type { Caller } from './pool/contract.ts'
 import { openConnection } from './pool/open-connection.ts'
 import { PoolRegistry } from './pool/registry.ts'
 import type { Db } from './pool/statement.ts'
+import { DEFAULT_SERVER } from './servers/data-server.ts'
 import { DataServers } from './servers/data-servers.ts'
+import { ServerShares } from './servers/server-shares.ts'
 import { makeLocate } from './tenants/locate.ts'
 import { NamespaceService } from './tenants/namespace-service.ts'
 import { type RecoveryJob, startRecoveryJob } from './tenants/recovery-job.ts'
 import type { PlacementName, TenantRef } from './tenants/tenant.ts'
+import { TenantChanges } from './tenants/tenant-changes.ts'
 import { openTenantDirectory } from './tenants/tenant-directory.ts'
 import { TenantService } from './tenants/tenant-service.ts'
 import { parseVaultKeys } from './vault/key-ring.ts'
 import { Vault } from './vault/vault.ts'
+import { readVersion } from './version.ts'
 
 /** The application's tables, declared once for all placements; applied to each data server. */
 const APP_MIGRATIONS = new URL('../sql/app/', import.meta.url)
@@ -74,23 +81,39 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     ],
   ])
   const servers = new DataServers({ db: control, address })
-  const pools = new PoolRegistry({
+  const changes = new ControlChangeLog({ db: control, leaseMs: config.nodes.leaseMs })
+  const outage = new Outage({
+    clock,
+    outageMs: config.tenants.outageMs,
+    onBegin: (error) =>
+      logger.warn({ err: error }, 'the control database is away, known tenants and keys are served on'),
+    onEnd: (ms) => logger.info({ ms: Math.round(ms) }, 'the control database is back'),
+  })
+  const shares = new ServerShares({
+    servers: [DEFAULT_SERVER],
+    budget: config.pools.serverMaxConnections,
+    clock,
+    pools: { used: (server) => pools.used(server), rebalance: () => pools.rebalance() },
+  })
+  const pools: PoolRegistry = new PoolRegistry({
     limits: config.pools,
     clock,
     connect: openConnection,
     locate: makeLocate({ db: control, vault, servers, placements }),
     observer: metrics,
+    serverLimit: (server) => shares.limit(server),
   })
 
-  const keys = new KeyService()
+  const keys = new KeyService({ changes })
   const authenticator = new Authenticator({
     db: control,
     operatorKey,
     clock,
+    outage,
     verifiedMs: config.access.apiKeyCacheMs,
   })
   const trustedNetworks = new TrustedNetworks(config.access.trustedNetworks)
-  const directory = openTenantDirectory(control, { clock, ttlMs: config.tenants.cacheMs })
+  const directory = openTenantDirectory(control, { clock, outage, ttlMs: config.tenants.cacheMs })
   const tenants = new TenantService({
     db: control,
     servers,
@@ -99,22 +122,40 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     keys,
     pools,
     directory,
+    changes,
     connect: openConnection,
     limits: config.roles,
     checkTimeoutMs: 2 * config.pools.connectTimeoutMs,
     maxConnections: config.pools.maxConnections,
     jobClaimMs: config.tenants.jobClaimMs,
+    // A process has heard of the change, or its lease has run out, and its drain deadline has passed.
+    settleTimeoutMs: config.nodes.leaseMs + config.pools.drainTimeoutMs,
     jobObserver: {
       failed: ({ kind, tenantId, step }, error) =>
         logger.warn({ err: error, kind, tenant: tenantId, step }, 'job failed, it will be tried again'),
+      overdue: ({ kind, tenantId }) =>
+        logger.warn({ kind, tenant: tenantId }, 'ending a login that a process may still use'),
     },
   })
   const namespaces = new NamespaceService(control)
+  const node = createNodeServices({
+    config,
+    logger,
+    clock,
+    control,
+    address,
+    outage,
+    shares,
+    handler: new TenantChanges({ db: control, directory, authenticator, pools }),
+  })
 
   metrics.watch({
     pools,
     countTenants: async () => Object.fromEntries(await tenants.countByStatus()),
-    onError: (error) => logger.warn({ err: error }, 'tenants could not be counted'),
+    check: () => health.check(),
+    nodes: () => ({ live: node.nodes.live, unreadMs: outage.unreadMs }),
+    version: readVersion(),
+    onError: (error) => logger.warn({ err: error }, 'a metric could not be read'),
   })
   const sweepJob = new SweepJob({ cron: config.sweepCron, pools, logger })
   let recoveryJob: RecoveryJob | undefined
@@ -133,7 +174,9 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     health.drain()
     sweepJob.stop()
     await recoveryJob?.stop()
-    await Promise.all([tenants.close(), pools.close()])
+    const [report] = await Promise.all([pools.close(), tenants.close()])
+    logger.info(report, 'pools closed')
+    await node.stop()
     await servers.close()
     await control.close()
   }
@@ -150,6 +193,10 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     keys,
     authenticator,
     directory,
+    nodes: node.nodes,
+    shares,
+    changes,
+    outage,
     trustedNetworks,
     metrics,
     health,
@@ -174,6 +221,7 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
       const ran = await migrate(control, await readMigrations())
       if (ran.length > 0) logger.info({ migrations: ran.map(({ name }) => name) }, 'migrated')
       await servers.start(placements.values())
+      await node.start()
       health.migrated()
       sweepJob.start()
       recoveryJob = startRecoveryJob({ cron: RECOVERY_CRON, recover, onError: recoveryFailed })

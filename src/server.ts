@@ -14,6 +14,8 @@ import { readVersion } from './version.ts'
 
 /** How often connections that have become idle are closed while the server closes. */
 const CLOSE_IDLE_MS = 50
+/** How long the answers of requests whose statements were cut have to reach their callers. */
+const ANSWER_MS = 500
 
 await main()
 
@@ -101,22 +103,26 @@ async function start(
   )
 }
 
-/** drain lets requests under way finish, and cuts those that are left at the drain deadline. */
+/** drain lets requests under way finish, and cuts those that are left at the drain deadline; the log says what was cut. */
 async function drain(app: FastifyInstance, lessor: Lessor): Promise<void> {
   const { config, health, logger, pools } = lessor
   health.drain()
   await sleep(config.shutdown.delayMs)
   // Node closes the idle connections once; those whose request ends later would wait for their time out.
   const closing = setInterval(() => app.server.closeIdleConnections(), CLOSE_IDLE_MS)
-  const deadline = setTimeout(() => {
-    logger.warn('requests under way are cut: they took longer than the drain deadline')
-    app.server.closeAllConnections()
-    void pools.destroy(new LessorError('SHUTTING_DOWN'))
-  }, config.pools.drainTimeoutMs)
+  const deadline = setTimeout(() => void cut(), config.pools.drainTimeoutMs)
   try {
     await app.close()
   } finally {
     clearInterval(closing)
     clearTimeout(deadline)
+  }
+
+  /** Statements are cancelled at the server, so that their callers hear why; who is left then loses the connection. */
+  async function cut(): Promise<void> {
+    logger.warn('requests under way are cut: they took longer than the drain deadline')
+    await pools.destroy(new LessorError('SHUTTING_DOWN'))
+    await sleep(ANSWER_MS)
+    app.server.closeAllConnections()
   }
 }

@@ -7,6 +7,9 @@ import { type Exit, exitOf, inheritedEnvironment } from './server-process.ts'
 /** k6's status when all ran, but a threshold was not kept (k6, errext/exitcodes). */
 const THRESHOLDS_CROSSED = 99
 
+/** The scripts' own metrics have names of this form; all others are k6's. */
+const OWN = 'own_'
+
 /** Trend is the distribution of a time, in milliseconds. */
 interface Trend {
   readonly med: number
@@ -16,6 +19,7 @@ interface Trend {
 }
 
 interface Metric<Values extends object> {
+  readonly type: 'counter' | 'gauge' | 'rate' | 'trend'
   readonly values: Values
   readonly thresholds?: Readonly<Record<string, { readonly ok: boolean }>>
 }
@@ -34,6 +38,14 @@ interface Summary {
   }
 }
 
+/** Distribution is a time as the scripts' `TREND_STATS` have it, in milliseconds. */
+export interface Distribution {
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+  readonly max: number
+}
+
 /** K6Figures is a run as k6 saw it. Times are in milliseconds. */
 export interface K6Figures {
   readonly exit: Exit
@@ -42,12 +54,11 @@ export interface K6Figures {
   readonly requestsPerSecond: number
   readonly failedRate: number
   readonly iterations: number
-  readonly duration: {
-    readonly p50: number
-    readonly p95: number
-    readonly p99: number
-    readonly max: number
-  }
+  readonly duration: Distribution
+  /** The script's own metrics, by name. */
+  readonly counters: Readonly<Record<string, number>>
+  readonly gauges: Readonly<Record<string, number>>
+  readonly trends: Readonly<Record<string, Distribution>>
   readonly checks: readonly { readonly name: string; readonly passes: number; readonly fails: number }[]
   /** `metric: condition` of each threshold that was not kept. */
   readonly crossed: readonly string[]
@@ -91,7 +102,7 @@ export async function runK6({ k6, script, env, folder, signal }: K6Options): Pro
 
 function toFigures(exit: Exit, { state, root_group, metrics }: Summary): K6Figures {
   const { http_reqs, http_req_failed, http_req_duration, iterations } = metrics
-  const trend = http_req_duration.values
+  const own = Object.entries<Metric<object>>(metrics).filter(([name]) => name.startsWith(OWN))
   return {
     exit,
     seconds: state.testRunDurationMs / 1000,
@@ -99,7 +110,10 @@ function toFigures(exit: Exit, { state, root_group, metrics }: Summary): K6Figur
     requestsPerSecond: http_reqs.values.rate,
     failedRate: http_req_failed.values.rate,
     iterations: iterations?.values.count ?? 0,
-    duration: { p50: trend.med, p95: trend['p(95)'], p99: trend['p(99)'], max: trend.max },
+    duration: toDistribution(http_req_duration.values),
+    counters: valuesOf(own, 'counter', ({ count }: { readonly count: number }) => count),
+    gauges: valuesOf(own, 'gauge', ({ value }: { readonly value: number }) => value),
+    trends: valuesOf(own, 'trend', toDistribution),
     checks: root_group.checks.map(({ name, passes, fails }) => ({ name, passes, fails })),
     crossed: Object.entries<Metric<object>>(metrics).flatMap(([metric, { thresholds = {} }]) =>
       Object.entries(thresholds)
@@ -107,4 +121,21 @@ function toFigures(exit: Exit, { state, root_group, metrics }: Summary): K6Figur
         .map(([condition]) => `${metric}: ${condition}`),
     ),
   }
+}
+
+function toDistribution(trend: Trend): Distribution {
+  return { p50: trend.med, p95: trend['p(95)'], p99: trend['p(99)'], max: trend.max }
+}
+
+/** valuesOf reads the metrics of one type, whose values have the same form. */
+function valuesOf<Values extends object, Value>(
+  metrics: readonly (readonly [string, Metric<object>])[],
+  type: Metric<object>['type'],
+  read: (values: Values) => Value,
+): Record<string, Value> {
+  return Object.fromEntries(
+    metrics
+      .filter(([, metric]) => metric.type === type)
+      .map(([name, { values }]) => [name.slice(OWN.length), read(values as Values)]),
+  )
 }

@@ -1,12 +1,18 @@
 import type { VariableName } from '../src/config-variables.ts'
+import type { StandardClaim } from './claims.ts'
 import type { K6Figures } from './run-k6.ts'
 import type { Exit } from './server-process.ts'
 import type { ServiceFigures } from './service-figures.ts'
+import type { Stage } from './stage.ts'
+
+/** Facts is what a scenario has measured by itself, by name. */
+export type Facts = Readonly<Record<string, number>>
 
 /** Figures is everything that was measured in one run of a scenario. */
 export interface Figures {
   readonly k6: K6Figures
   readonly service: ServiceFigures
+  readonly facts: Facts
   readonly end: {
     /** How the service ended after SIGTERM. */
     readonly exit: Exit
@@ -36,6 +42,16 @@ export interface Scenario {
   readonly script: Readonly<Record<string, string>>
   /** Longest time from the start of the service to its end. */
   readonly maxSeconds: number
+  /** Whose PostgreSQL it is: one that the service starts and stops, or one that is there before and after it. */
+  readonly database?: 'service' | 'runner'
+  /** Claims of every run that do not hold here, since something is broken on purpose; see claims.ts. */
+  readonly excused?: readonly StandardClaim[]
+  /** before runs when the service is up, and ends before k6 calls it. */
+  before?(stage: Stage): Promise<void>
+  /** meanwhile runs while k6 calls the service. */
+  meanwhile?(stage: Stage): Promise<Facts>
+  /** after runs when k6 has ended. */
+  after?(stage: Stage): Promise<Facts>
   /** What must hold besides the claims of every scenario (see claims.ts). */
   claims(figures: Figures): readonly Claim[]
 }

@@ -1,9 +1,13 @@
 import type { MetricsText } from './prometheus.ts'
 
+const LOOP_LOOKS_EVERY_MS = 10
+
 /** Limits is what the configuration allows. */
 export interface Limits {
   readonly pools: number
   readonly connections: number
+  /** Connections being opened at once. */
+  readonly opening: number
 }
 
 /** ServiceFigures is a run as the service and its database server saw it. Times are in milliseconds. */
@@ -15,6 +19,11 @@ export interface ServiceFigures {
   readonly connections: Peak
   readonly leases: Peak
   readonly waiting: Peak
+  /** Connections being opened at once, as the service itself counted them. */
+  readonly opening: Peak
+  /** The event loop's longest stall between two looks, over the run. */
+  readonly stallMs: Peak
+  readonly stalls: readonly Stall[]
   readonly hits: number
   readonly opens: Readonly<Record<string, number>>
   readonly reopened: number
@@ -39,8 +48,17 @@ interface Quantiles {
   readonly p95: number | undefined
 }
 
+/** Stall is the longest that the event loop did nothing else, in the time before a look. */
+export interface Stall {
+  /** Epoch milliseconds of the look. */
+  readonly at: number
+  readonly ms: number
+}
+
 /** Sample is one look at the service. */
 export interface Sample {
+  /** Epoch milliseconds. */
+  readonly at: number
   readonly metrics: MetricsText
   readonly sessions: number
 }
@@ -52,17 +70,22 @@ export class Peaks {
   readonly #leases = new Highest()
   readonly #waiting = new Highest()
   readonly #connections = new Highest()
+  readonly #stall = new Highest()
+  readonly #stalls: Stall[] = []
 
   constructor(limits: Limits) {
     this.#limits = limits
   }
 
-  see({ metrics, sessions }: Sample): void {
+  see({ at, metrics, sessions }: Sample): void {
     const { opening = 0, ready = 0 } = metrics.by('lessor_pools', 'state')
     this.#pools.see(opening + ready)
     this.#leases.see(metrics.sum('lessor_pool_leases'))
     this.#waiting.see(metrics.sum('lessor_pool_waiting'))
     this.#connections.see(sessions)
+    const ms = stallOf(metrics)
+    this.#stall.see(ms)
+    this.#stalls.push({ at, ms })
   }
 
   /** seeSessions takes a look at the server alone, which costs less and can be had more often. */
@@ -80,6 +103,12 @@ export class Peaks {
       connections: this.#connections.toPeak(),
       leases: this.#leases.toPeak(),
       waiting: this.#waiting.toPeak(),
+      opening: {
+        peak: metrics.by('lessor_budget_peak', 'kind').opening ?? 0,
+        last: metrics.by('lessor_budget_used', 'kind').opening ?? 0,
+      },
+      stallMs: this.#stall.toPeak(),
+      stalls: this.#stalls,
       hits: metrics.sum('lessor_pool_hits_total'),
       opens: metrics.by('lessor_pool_opens_total', 'outcome'),
       reopened: metrics.sum('lessor_pool_reopened_total'),
@@ -106,6 +135,14 @@ class Highest {
   toPeak(): Peak {
     return { peak: this.#peak, last: this.#last }
   }
+}
+
+/**
+ * The service looks every 10 ms (prom-client's eventLoopMonitoringPrecision) and observes how long it was
+ * since it looked last; a scrape starts anew.
+ */
+function stallOf(metrics: MetricsText): number {
+  return Math.max(0, 1000 * metrics.sum('nodejs_eventloop_lag_max_seconds') - LOOP_LOOKS_EVERY_MS)
 }
 
 function quantiles(metrics: MetricsText, name: string): Quantiles {

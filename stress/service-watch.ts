@@ -5,6 +5,8 @@ import { type Limits, Peaks, type Sample, type ServiceFigures } from './service-
 
 const SESSIONS_EVERY_MS = 50
 const METRICS_EVERY_MS = 250
+/** How long after the last request a lease may be held before it is taken for one that nobody releases. */
+const SETTLE_MS = 2_000
 
 /** ServiceWatch looks at a running service and its database server, again and again until `stop`. */
 export class ServiceWatch {
@@ -12,17 +14,22 @@ export class ServiceWatch {
   readonly #operatorKey: string
   readonly #database: postgres.Sql
   readonly #peaks: Peaks
+  readonly #isDisturbed: boolean
   readonly #watching: Promise<void>
   #stopped = false
+  #figures: Promise<ServiceFigures> | undefined
 
   constructor(options: {
     readonly url: string
     readonly operatorKey: string
     readonly databaseUrl: string
     readonly limits: Limits
+    /** Looks that fail before `stop` are left out: something is broken on purpose. */
+    readonly isDisturbed: boolean
   }) {
     this.#url = options.url
     this.#operatorKey = options.operatorKey
+    this.#isDisturbed = options.isDisturbed
     this.#database = postgres(options.databaseUrl, { max: 1, connection: { application_name: 'stress' } })
     this.#peaks = new Peaks(options.limits)
     this.#watching = this.#watch()
@@ -31,15 +38,23 @@ export class ServiceWatch {
   }
 
   /**
-   * stop looks until nothing moves any more, and resolves with all figures.
+   * stop looks until nothing moves any more, and resolves with all figures. Memoised, so that a scenario
+   * that ends the service can have them taken before.
    * @throws when a look failed, e.g. as the service is gone
    */
-  async stop(): Promise<ServiceFigures> {
+  stop(): Promise<ServiceFigures> {
+    this.#figures ??= this.#stop()
+    return this.#figures
+  }
+
+  async #stop(): Promise<ServiceFigures> {
     this.#stopped = true
     await this.#watching
+    const patience = performance.now() + SETTLE_MS
     for (let before = await this.#look(); ; ) {
       const now = await this.#look()
-      if (isSame(before, now)) return this.#peaks.figures(now)
+      const isSettled = now.metrics.sum('lessor_pool_leases') === 0 || performance.now() > patience
+      if (isSettled && isSame(before, now)) return this.#peaks.figures(now)
       before = now
     }
   }
@@ -53,18 +68,22 @@ export class ServiceWatch {
 
   async #watch(): Promise<void> {
     for (let next = 0; !this.#stopped; await sleep(SESSIONS_EVERY_MS)) {
-      if (performance.now() >= next) {
-        this.#peaks.see(await this.#look())
-        next = performance.now() + METRICS_EVERY_MS
-      } else {
-        this.#peaks.seeSessions(await this.#sessions())
+      try {
+        if (performance.now() >= next) {
+          this.#peaks.see(await this.#look())
+          next = performance.now() + METRICS_EVERY_MS
+        } else {
+          this.#peaks.seeSessions(await this.#sessions())
+        }
+      } catch (error) {
+        if (!this.#isDisturbed) throw error
       }
     }
   }
 
   async #look(): Promise<Sample> {
     const [text, sessions] = await Promise.all([this.#scrape(), this.#sessions()])
-    return { metrics: new MetricsText(text), sessions }
+    return { at: Date.now(), metrics: new MetricsText(text), sessions }
   }
 
   async #scrape(): Promise<string> {

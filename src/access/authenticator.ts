@@ -1,6 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.ts'
-import { LessorError } from '../errors.ts'
+import { answerWithin } from '../control/answer-within.ts'
+import type { Outage } from '../control/outage.ts'
+import { isLessorError, LessorError } from '../errors.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import { type ApiKey, parseApiKey } from './api-key.ts'
@@ -16,6 +18,8 @@ export interface AuthenticatorOptions {
   /** At least 32 visible ASCII characters. */
   readonly operatorKey: Secret
   readonly clock: Clock
+  /** While there is one, verified keys are believed however old they are; see Outage. */
+  readonly outage?: Pick<Outage, 'failed' | 'servesKnown' | 'orBegun'>
   /** How long a verified key is believed before its row is read again; 60 s by default. */
   readonly verifiedMs?: number
   /** How long a refused key is refused unseen; 10 s by default. */
@@ -42,6 +46,8 @@ interface Verified {
 }
 
 const OPERATOR: Principal = Object.freeze({ kind: 'operator' })
+/** A control database that does not answer in this time is taken for away. */
+const PATIENCE_MS = 5_000
 const OPERATOR_KEY = /^[!-~]{32,}$/
 
 /**
@@ -53,6 +59,7 @@ const OPERATOR_KEY = /^[!-~]{32,}$/
 export class Authenticator {
   readonly #db: Db
   readonly #clock: Clock
+  readonly #outage: AuthenticatorOptions['outage']
   readonly #hasher: SecretHasher
   readonly #verifiedMs: number
   readonly #refusedMs: number
@@ -76,6 +83,7 @@ export class Authenticator {
     const max = options.maxRemembered ?? 10_000
     this.#db = options.db
     this.#clock = options.clock
+    this.#outage = options.outage
     this.#hasher = options.hasher ?? argon2idHasher
     this.#verifiedMs = options.verifiedMs ?? 60_000
     this.#refusedMs = options.refusedMs ?? 10_000
@@ -99,8 +107,8 @@ export class Authenticator {
     if (key === undefined) throw unauthenticated()
     const known = this.#verified.get(key.keyId)
     if (known !== undefined && this.#digester.equal(digest, known.digest)) {
-      if (this.#clock.now() < known.freshUntil) return known.principal
-      return this.#once(digest, () => this.#renew(key, digest, known))
+      if (this.#clock.now() < known.freshUntil || this.#outage?.servesKnown()) return known.principal
+      return this.#renewed(key, digest, known)
     }
     if (this.#isRefused(digest)) throw unauthenticated()
     return this.#once(digest, () => this.#gate.run(() => this.#verify(key, digest)))
@@ -120,6 +128,26 @@ export class Authenticator {
     }
   }
 
+  /** forgetAll does the same for every key. */
+  forgetAll(): void {
+    this.#revision++
+    this.#verified.clear()
+  }
+
+  /** Waits for a verified key's row, but not past the beginning of an outage. */
+  async #renewed(key: ApiKey, digest: string, known: Verified): Promise<Principal> {
+    const renewal = this.#once(digest, () => this.#renew(key, digest, known))
+    if (this.#outage === undefined) return renewal
+    try {
+      await this.#outage.orBegun(renewal)
+    } catch (error) {
+      if (!isLessorError(error, 'CONTROL_UNAVAILABLE')) throw error
+      this.#outage.failed(error)
+    }
+    const isKnown = this.#verified.peek(key.keyId) === known
+    return isKnown && this.#outage.servesKnown() ? known.principal : renewal
+  }
+
   /** Reads a verified key's row again. Needs no place in the gate unless its hash was changed. */
   #renew(key: ApiKey, digest: string, known: Verified): Promise<Principal> {
     return this.#check(key, digest, async (hash) => {
@@ -137,7 +165,7 @@ export class Authenticator {
     for (;;) {
       const revision = this.#revision
       const readAt = this.#clock.now()
-      const record = await findKey(this.#db, key.keyId)
+      const record = await answerWithin(findKey(this.#db, key.keyId), PATIENCE_MS)
       const hash = record?.hash ?? UNMATCHABLE_HASH
       if (hash !== proven && !(await matches(hash))) return this.#refuse(key, digest)
       proven = hash
@@ -171,6 +199,8 @@ export class Authenticator {
     const under = this.#flights.get(digest)
     if (under !== undefined) return under
     const flight = work().finally(() => this.#flights.delete(digest))
+    // Whoever gave up waiting, since an outage began, does not hear of its failure.
+    flight.catch(() => {})
     this.#flights.set(digest, flight)
     return flight
   }

@@ -1,3 +1,4 @@
+import type { ChangeLog } from '../control/changes.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import { decodeCursor, type Page, toPage } from '../tenants/cursor.ts'
@@ -20,6 +21,8 @@ export interface IssuedKey extends KeyInfo {
 
 export interface KeyServiceOptions {
   readonly hasher?: SecretHasher
+  /** Where the other processes hear of revocations; without it there are none. */
+  readonly changes?: Pick<ChangeLog, 'publish'>
 }
 
 /**
@@ -29,11 +32,13 @@ export interface KeyServiceOptions {
  */
 export class KeyService {
   readonly #hasher: SecretHasher
+  readonly #changes: Pick<ChangeLog, 'publish'> | undefined
   // Apart from the Authenticator's, so that a flood of wrong keys does not keep operators waiting.
   readonly #gate = new Gate({ concurrency: 1, maxWaiting: 64 })
 
   constructor(options: KeyServiceOptions = {}) {
     this.#hasher = options.hasher ?? argon2idHasher
+    this.#changes = options.changes
   }
 
   /**
@@ -64,10 +69,14 @@ export class KeyService {
 
   /** revoke ends a key for good; false when the owner has none of this id. */
   async revoke(db: Db, owner: KeyOwner, keyId: string): Promise<boolean> {
-    return revokeKey(db, owner, keyId)
+    return db.transaction(async (tx) => {
+      if (!(await revokeKey(tx, owner, keyId))) return false
+      await this.#changes?.publish(tx, { kind: 'key', tenantId: owner.tenantId, keyId })
+      return true
+    })
   }
 
-  /** removeAll removes every key that is limited to the tenant; for the end of its life. */
+  /** removeAll removes every key that is limited to the tenant; for the end of its life. Whoever calls tells the other processes. */
   async removeAll(db: Db, tenantId: string): Promise<void> {
     await removeTenantKeys(db, tenantId)
   }

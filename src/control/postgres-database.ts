@@ -2,6 +2,7 @@ import postgres from 'postgres'
 import { type ErrorCode, LessorError } from '../errors.ts'
 import { runStatement } from '../pool/run-statement.ts'
 import type { ScriptDb, Statement } from '../pool/statement.ts'
+import { ARRAY_TYPES } from './array-types.ts'
 import type { DatabaseAddress } from './database-url.ts'
 import { driverSocket, driverTls } from './driver-socket.ts'
 import { isUnreachable } from './unreachable.ts'
@@ -50,6 +51,8 @@ export class PostgresDatabase implements ScriptDb {
       // The driver waits up to 20 seconds before it tries again; a caller should hear at once.
       backoff: () => 0.05,
       onnotice: () => {},
+      fetch_types: false,
+      types: ARRAY_TYPES,
       connection: {
         application_name: options.applicationName,
         TimeZone: 'UTC',

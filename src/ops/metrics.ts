@@ -1,17 +1,14 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
 import type { PoolObserver, Pools } from '../pool/contract.ts'
-import { TENANT_STATUSES, type TenantStatus } from '../tenants/tenant.ts'
 import type { VaultObserver, VaultOperation } from '../vault/vault.ts'
-import { registerPoolMetrics } from './pool-metrics.ts'
+import { budgetMetrics, poolMetrics } from './pool-metrics.ts'
 import { RequestHistogram } from './request-histogram.ts'
+import { registerScraped, type ScrapedMetric } from './scraped.ts'
+import { type ServiceSources, serviceMetrics } from './service-metrics.ts'
 
-/** TenantCounts is the number of tenants by status; a status without tenants may be left out. */
-export type TenantCounts = Readonly<Partial<Record<TenantStatus, number>>>
-
-export interface MetricsSources {
-  readonly pools: Pick<Pools, 'counters' | 'gauges'>
-  readonly countTenants: () => Promise<TenantCounts>
-  /** Hears why the tenants could not be counted; the scrape goes on without them. */
+export interface MetricsSources extends ServiceSources {
+  readonly pools: Pick<Pools, 'counters' | 'gauges' | 'budget'>
+  /** Hears why a metric could not be read; the scrape goes on without it. */
   readonly onError: (error: unknown) => void
 }
 
@@ -51,23 +48,13 @@ export class Metrics implements PoolObserver, VaultObserver {
   }
 
   /** watch adds what is read at each scrape. */
-  watch({ pools, countTenants, onError }: MetricsSources): void {
-    registerPoolMetrics(this.registry, pools)
-    new Gauge({
-      name: 'lessor_tenants',
-      help: 'Tenants by status',
-      labelNames: ['status'],
-      registers: [this.registry],
-      async collect() {
-        this.reset()
-        try {
-          const counts = await countTenants()
-          for (const status of TENANT_STATUSES) this.set({ status }, counts[status] ?? 0)
-        } catch (error) {
-          onError(error)
-        }
-      },
-    })
+  watch({ pools, onError, ...service }: MetricsSources): void {
+    const metrics: readonly ScrapedMetric[] = [
+      ...poolMetrics(pools),
+      ...budgetMetrics(pools),
+      ...serviceMetrics(service),
+    ]
+    for (const metric of metrics) registerScraped(this.registry, metric, onError)
   }
 
   opened(_outcome: 'ok' | 'failed', ms: number): void {

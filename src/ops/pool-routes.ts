@@ -2,10 +2,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { LessorError } from '../errors.ts'
 import { problemResponses } from '../http/problem-schema.ts'
-import type { PoolSnapshot, Pools } from '../pool/contract.ts'
+import type { BreakerSnapshot, PoolSnapshot, Pools } from '../pool/contract.ts'
 import {
+  AbsentPoolSchema,
+  CandidateSchema,
+  Count,
   EvictionSchema,
   PoolSchema,
+  presentBreaker,
+  presentCandidate,
   presentEviction,
   presentPool,
   presentSweep,
@@ -13,18 +18,27 @@ import {
   State,
   SweepSchema,
 } from './pool-schemas.ts'
+import { whoStays } from './who-stays.ts'
 
 export interface PoolRoutesOptions {
   readonly pools: Pools
+  /** Idle time after which a pool is evicted that thrash has not given a longer one. */
+  readonly idleMs: number
+  /** A tenant's breaker, which outlives its pool; without it, a tenant without a pool is not found. */
+  readonly breaker?: (tenantId: string) => BreakerSnapshot
 }
 
-const Count = Type.Integer({ minimum: 0 })
+/** Candidates that a list of pools shows; as many as may go before the next look. */
+const CANDIDATES = 10
 const Limit = Type.Integer({ minimum: 1, maximum: 1000, default: 100 })
 const TenantParams = Type.Object({ tenantId: Type.String({ format: 'uuid' }) })
 const tags = ['Operations']
 
 /** poolRoutes let operators look into the pool engine and take pools out of it. Expects accessPlugin. */
-export const poolRoutes: FastifyPluginAsyncTypebox<PoolRoutesOptions> = async (fastify, { pools }) => {
+export const poolRoutes: FastifyPluginAsyncTypebox<PoolRoutesOptions> = async (
+  fastify,
+  { pools, idleMs, breaker },
+) => {
   fastify.addHook('onRequest', fastify.guards.operator)
 
   function find(tenantId: string): PoolSnapshot {
@@ -50,6 +64,9 @@ export const poolRoutes: FastifyPluginAsyncTypebox<PoolRoutesOptions> = async (f
             leases: Count,
             waiting: Count,
             connections: Type.Object({ opening: Count, idle: Count, busy: Count, closing: Count }),
+            next_evictions: Type.Array(CandidateSchema, {
+              description: 'Who goes when a pool or a connection needs room, in order',
+            }),
           }),
           ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN'),
         },
@@ -63,7 +80,8 @@ export const poolRoutes: FastifyPluginAsyncTypebox<PoolRoutesOptions> = async (f
         .sort((a, b) => b.lastAccess - a.lastAccess)
         .slice(0, limit)
         .map(presentPool)
-      return { records, pools: entries, leases, waiting, connections }
+      const next_evictions = pools.candidates(CANDIDATES).map(presentCandidate)
+      return { records, pools: entries, leases, waiting, connections, next_evictions }
     },
   )
 
@@ -72,15 +90,20 @@ export const poolRoutes: FastifyPluginAsyncTypebox<PoolRoutesOptions> = async (f
     {
       schema: {
         tags,
-        summary: "One tenant's pool",
+        summary: "One tenant's pool, or why it has none",
         params: TenantParams,
         response: {
-          200: PoolSchema,
+          200: Type.Union([PoolSchema, AbsentPoolSchema]),
           ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'POOL_NOT_FOUND'),
         },
       },
     },
-    async ({ params }) => presentPool(find(params.tenantId)),
+    async ({ params }) => {
+      const tenantId = params.tenantId.toLowerCase()
+      const failed = pools.snapshot(tenantId) === undefined ? breaker?.(tenantId) : undefined
+      if (failed === undefined || failed.state === 'closed') return presentPool(find(tenantId))
+      return { tenant_id: tenantId, state: 'closed' as const, breaker: presentBreaker(failed) }
+    },
   )
 
   fastify.post(
@@ -111,7 +134,8 @@ export const poolRoutes: FastifyPluginAsyncTypebox<PoolRoutesOptions> = async (f
     {
       schema: {
         tags,
-        summary: 'Sweep now; with dryRun, only explain which pools would go',
+        summary:
+          'Sweep now; with dryRun, only explain which pools would go, and how many stay for what reason',
         querystring: Type.Object(
           { dryRun: Type.Boolean({ default: false }) },
           { additionalProperties: false },
@@ -122,7 +146,10 @@ export const poolRoutes: FastifyPluginAsyncTypebox<PoolRoutesOptions> = async (f
         },
       },
     },
-    async ({ query: { dryRun } }) => presentSweep(pools.sweep({ dryRun })),
+    async ({ query: { dryRun } }) => {
+      const report = pools.sweep({ dryRun })
+      return presentSweep(report, whoStays(pools.snapshots(), report, idleMs))
+    },
   )
 
   fastify.get(

@@ -1,8 +1,7 @@
 import type { Db, ScriptDb } from '../pool/statement.ts'
-import type { PlacementName } from '../tenants/tenant.ts'
+import type { Colour, PlacementName } from '../tenants/tenant.ts'
 
-/** Colour names the one of a tenant's two logins; rotation makes the idle one, then flips. */
-export type Colour = 'blue' | 'green'
+export type { Colour } from '../tenants/tenant.ts'
 
 /** RoleLimits bound what one login role can take from its server. */
 export interface RoleLimits {
@@ -35,12 +34,15 @@ export interface Placement {
   readonly name: PlacementName
   /** prepare makes a data server ready: group roles, application tables, policies, grants. Safe from several starters at once. */
   prepare(admin: ScriptDb): Promise<void>
+  /** provision makes the login of one colour, or brings it to this password and these limits. */
   provision(admin: ScriptDb, request: ProvisionRequest): Promise<void>
   login(tenantId: string, colour: Colour): Login
   /** check proves over a real login that it is this tenant's and that the walls stand; throws when not. */
   check(db: Db, tenantId: string): Promise<void>
   /** removeRows deletes the tenant's rows in batches and resolves with their number. */
   removeRows(admin: ScriptDb, tenantId: string): Promise<number>
+  /** withdraw ends the sessions of one colour's login and drops it; what it owns goes to the other colour's. */
+  withdraw(admin: ScriptDb, tenantId: string, colour: Colour): Promise<void>
   /** unprovision ends sessions that are left and drops the logins. */
   unprovision(admin: ScriptDb, tenantId: string): Promise<void>
 }

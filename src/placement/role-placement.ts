@@ -1,5 +1,5 @@
 import type { Db, ScriptDb } from '../pool/statement.ts'
-import { parseTenantId } from '../tenants/tenant.ts'
+import { otherColour, parseTenantId } from '../tenants/tenant.ts'
 import { checkWalls } from './check-walls.ts'
 import { ensureGroupRoles } from './group-roles.ts'
 import type { Colour, Login, Placement, ProvisionRequest } from './placement.ts'
@@ -59,6 +59,10 @@ export class RolePlacement implements Placement {
 
   async removeRows(admin: ScriptDb, tenantId: string): Promise<number> {
     return removeRows(admin, canonical(tenantId))
+  }
+
+  async withdraw(admin: ScriptDb, tenantId: string, colour: Colour): Promise<void> {
+    await dropLogin(admin, loginRole(tenantId, colour), loginRole(tenantId, otherColour(colour)))
   }
 
   async unprovision(admin: ScriptDb, tenantId: string): Promise<void> {

@@ -50,11 +50,11 @@ export async function ensureLogin(
 }
 
 /**
- * dropLogin ends the role's sessions and drops it with all that it owns in this database. A role
- * that is not there is fine.
+ * dropLogin ends the role's sessions and drops it. What it owns in this database, which can only be
+ * large objects, goes to `heir` if that is a role, and is dropped else. A role that is not there is fine.
  * @throws Error when a session does not end in time
  */
-export async function dropLogin(admin: ScriptDb, role: LoginRole): Promise<void> {
+export async function dropLogin(admin: ScriptDb, role: LoginRole, heir?: LoginRole): Promise<void> {
   await afterClashes(async () => {
     const [row] = await admin.query<{ revoke: string; drop: string }>(sql`
       select
@@ -63,8 +63,16 @@ export async function dropLogin(admin: ScriptDb, role: LoginRole): Promise<void>
           -- Ending its sessions and dropping what it owns takes the role's own privileges.
           case when not pg_has_role(rolname, 'usage') then format('grant %I to current_user', rolname) end
         ) as revoke,
-        format(E'drop owned by %1$I;\ndrop role %1$I', rolname) as drop
-      from pg_roles where rolname = ${role.name}`)
+        concat_ws(E';\n',
+          -- So does giving something to the heir; the grant ends with this transaction.
+          case when not pg_has_role(heir, 'usage') then format('grant %I to current_user', heir) end,
+          case when heir is not null then format('reassign owned by %I to %I', rolname, heir) end,
+          case when not pg_has_role(heir, 'usage') then format('revoke %I from current_user', heir) end,
+          format(E'drop owned by %1$I;\ndrop role %1$I', rolname)
+        ) as drop
+      from pg_roles
+      left join (select rolname as heir from pg_roles where rolname = ${heir?.name ?? null}) other on true
+      where rolname = ${role.name}`)
     if (row === undefined) return
     await admin.script(row.revoke)
     await endSessions(admin, role)

@@ -1,16 +1,16 @@
 import { LessorError } from '../errors.ts'
-import type { Claimant } from './budgets.ts'
+import type { Claimant } from './claims.ts'
 import type { Caller, ConnectionTarget, Rows } from './contract.ts'
 import { overdue } from './deadlines.ts'
-import { openError, statementError } from './driver-errors.ts'
+import { isLoginRefused, openError, statementError } from './driver-errors.ts'
 import type { Engine } from './engine.ts'
 import { Sharing } from './sharing.ts'
 import { Slot, type SlotOwner } from './slot.ts'
 import type { Statement } from './statement.ts'
 import { WaitQueue } from './waiting-room.ts'
 
-/** Pause before a pool that still has connections tries to open another after a failure. */
-const GROW_PAUSE_MS = 1_000
+/** How long a tenant of weight 1 keeps its only connection while tenants wait that have none. */
+const TURN_MS = 250
 
 /** Want is what a waiter is served with: `statement` may share a connection, the others may not. */
 interface Want {
@@ -30,8 +30,9 @@ export class ConnectionPool implements Claimant, SlotOwner {
   readonly tenantId: string
   readonly server: string
   readonly maxConnections: number
+  readonly weight: number
   readonly #engine: Engine
-  readonly #target: ConnectionTarget
+  #target: ConnectionTarget
   readonly #queue: WaitQueue<Want>
   readonly #sharing = new Sharing()
   readonly #onFailure: (error: LessorError) => void
@@ -41,9 +42,12 @@ export class ConnectionPool implements Claimant, SlotOwner {
   readonly #idle: Slot[] = []
   #opening = 0
   #closing = 0
-  #growAfter = 0
   /** Leases that may still need a connection; undefined until the pool drains. */
   #draining: number | undefined
+  readonly #locate: () => Promise<ConnectionTarget>
+  /** Whether a login that is refused is tried once more with the credential read again: it may have been rotated. */
+  #mayBeStale = true
+  #isReading = false
   /** Set by `cut` and `destroy`: whoever comes now gets it. */
   #ended: LessorError | undefined
   #resolveDrained: () => void = () => {}
@@ -52,17 +56,22 @@ export class ConnectionPool implements Claimant, SlotOwner {
     this.#resolveDrained = resolve
   })
 
-  /** `onFailure` is called when opening a connection failed and none is left. */
+  /** `onFailure` is called when opening a connection failed and none is left; `locate` reads the credential again. */
   constructor(
     engine: Engine,
     tenantId: string,
     target: ConnectionTarget,
-    onFailure: (error: LessorError) => void,
+    {
+      locate,
+      onFailure,
+    }: { locate: () => Promise<ConnectionTarget>; onFailure: (error: LessorError) => void },
   ) {
     this.#engine = engine
+    this.#locate = locate
     this.#target = target
     this.#onFailure = onFailure
-    this.#queue = new WaitQueue(engine.room)
+    this.weight = target.weight ?? 1
+    this.#queue = new WaitQueue(engine.room, this.weight)
     this.tenantId = tenantId
     this.server = target.server
     this.maxConnections = Math.min(
@@ -82,9 +91,13 @@ export class ConnectionPool implements Claimant, SlotOwner {
     return counts
   }
 
-  /** Connections that are open or being opened. */
+  /** Connections that are open or being opened, and stay. */
   get open(): number {
     return this.#slots.size - this.#closing
+  }
+
+  get waiting(): number {
+    return this.#queue.size
   }
 
   /** ready resolves when a connection is open, so that the login is proven. @throws LessorError */
@@ -134,22 +147,43 @@ export class ConnectionPool implements Claimant, SlotOwner {
 
   /** grow opens connections while more callers wait than connections are on their way. */
   grow(): void {
+    const { breakers, budgets } = this.#engine
     while (this.#wantsMore()) {
-      if (!this.#engine.budgets.take(this)) return
+      const refusal = this.#slots.size === 0 ? breakers.refusal(this.tenantId, this.server) : undefined
+      if (refusal !== undefined) {
+        this.#openFailed(refusal)
+        return
+      }
+      // With other connections to serve with, it waits for the end of the breaker's pause.
+      if (breakers.waitMs(this.tenantId, this.server) > 0) return
+      if (!budgets.take(this)) return
+      breakers.enter(this.tenantId, this.server)
       void this.#open()
     }
-    if (this.#queue.size === 0) this.#engine.budgets.withdraw(this)
+    if (this.#queue.size === 0) budgets.withdraw(this)
+  }
+
+  /** retire closes a connection as soon as what runs on it has ended; it gets nothing new. */
+  retire(slot: Slot): void {
+    if (slot.state === 'idle') this.close(slot)
+    else if (!slot.isRetiring && slot.isOpen) this.#leaving(slot)
   }
 
   /** close says goodbye to a connection that runs nothing, or whose session state nobody knows. */
   close(slot: Slot): void {
     const index = this.#idle.indexOf(slot)
     if (index !== -1) this.#idle.splice(index, 1)
+    if (!slot.isRetiring) this.#leaving(slot)
     slot.become('closing', this.#engine.clock.now())
-    this.#closing += 1
-    this.#engine.budgets.closing(this)
     // Failure to say goodbye ends in `lost` all the same: tick drops the socket.
     slot.connection.close().catch(() => slot.connection.destroy())
+  }
+
+  /** leaving says once that a connection does not stay. */
+  #leaving(slot: Slot): void {
+    slot.isRetiring = true
+    this.#closing += 1
+    this.#engine.budgets.closing(this)
   }
 
   /**
@@ -167,22 +201,23 @@ export class ConnectionPool implements Claimant, SlotOwner {
     if (this.#slots.size === 0) this.#resolveDrained()
   }
 
-  /** cut cancels at the server what still runs, refuses what waits, and returns how many were cut. */
-  cut(error: LessorError): number {
-    if (this.#ended !== undefined) return 0
+  /** cut cancels at the server what still runs, refuses what waits, and tells how many of both there were. */
+  cut(error: LessorError): { readonly statements: number; readonly waiters: number } {
+    if (this.#ended !== undefined) return { statements: 0, waiters: 0 }
     this.#ended = error
-    let cut = this.#queue.size
+    const waiters = this.#queue.size
+    let statements = 0
     this.#queue.refuseAll(error)
     for (const slot of this.#slots) {
       for (const flight of slot.flights) {
         flight.doomed ??= error
-        cut += 1
+        statements += 1
       }
       if (slot.flights.length > 0) this.#sendCancel(slot, this.#engine.clock.now())
       else if (slot.state === 'held') this.close(slot)
     }
     this.drain(0)
-    return cut
+    return { statements, waiters }
   }
 
   /** destroy drops every socket now. */
@@ -272,14 +307,35 @@ export class ConnectionPool implements Claimant, SlotOwner {
   /** settle looks at a slot after something on it has ended. */
   #settle(slot: Slot): void {
     if (slot.state === 'busy' && slot.fences === 0) {
-      if (slot.flights.length === 0) this.#rest(slot)
-      else this.#pump()
+      if (slot.flights.length === 0) {
+        this.#rest(slot)
+        return
+      }
+      this.#yield(slot)
+      this.#pump()
     }
+  }
+
+  /** yield retires a slot that others need more than this pool's own callers. */
+  #yield(slot: Slot): void {
+    // A new connection serves somebody first.
+    if (slot.isRetiring || slot.openedAt === undefined || this.#queue.size === 0) return
+    const { budgets, clock, counters } = this.#engine
+    const isOver = () => clock.now() - (slot.openedAt ?? 0) >= TURN_MS * this.weight
+    if (!budgets.mustYield(this, isOver)) return
+    counters.yielded += 1
+    this.retire(slot)
   }
 
   /** rest makes a slot idle, serves whoever waits, and sheds it where others need it more. */
   #rest(slot: Slot): void {
+    this.#yield(slot)
     slot.become('idle', this.#engine.clock.now())
+    if (slot.isRetiring) {
+      this.close(slot)
+      this.#pump()
+      return
+    }
     this.#idle.push(slot)
     this.#pump()
     if (this.#draining !== undefined) this.drain(this.#draining)
@@ -291,21 +347,17 @@ export class ConnectionPool implements Claimant, SlotOwner {
   }
 
   #mayGrow(): boolean {
-    return this.#slots.size < this.maxConnections && !this.#pauses() && this.#engine.budgets.canTake(this)
-  }
-
-  #wantsMore(): boolean {
+    const { breakers, budgets } = this.#engine
     return (
-      this.#ended === undefined &&
-      this.#opening < this.#queue.size &&
       this.#slots.size < this.maxConnections &&
-      !this.#pauses()
+      budgets.canTake(this) &&
+      breakers.waitMs(this.tenantId, this.server) === 0
     )
   }
 
-  /** A pool whose last attempt failed pauses while it has other connections to serve with. */
-  #pauses(): boolean {
-    return this.#slots.size > 0 && this.#engine.clock.now() < this.#growAfter
+  #wantsMore(): boolean {
+    if (this.#ended !== undefined || this.#isReading) return false
+    return this.#opening < this.#queue.size && this.#slots.size < this.maxConnections
   }
 
   /** open makes one connection that the budgets have counted. Never rejects. */
@@ -321,19 +373,41 @@ export class ConnectionPool implements Claimant, SlotOwner {
       this.#engine.counters.connectionsOpened += 1
       connection.lost.then(() => this.#lost(slot))
     } catch (error) {
+      const refused = openError(error)
+      const isReadAgain = this.#mayBeStale && isLoginRefused(refused) && this.#opening === this.#slots.size
+      if (isReadAgain) this.#engine.breakers.abandoned(this.tenantId, this.server)
+      else this.#engine.breakers.failed(this.tenantId, this.server, refused)
       this.#opening -= 1
+      this.#engine.budgets.opened(this)
       this.#forget(slot)
-      this.#engine.budgets.opened()
-      this.#openFailed(openError(error))
+      if (!isReadAgain) this.#openFailed(refused)
+      else if (this.#slots.size === 0) await this.#readAgain()
       return
     }
+    this.#mayBeStale = true
+    this.#engine.breakers.succeeded(this.tenantId, this.server)
     this.#opening -= 1
     this.#rest(slot)
-    this.#engine.budgets.opened()
+    this.#engine.budgets.opened(this)
+  }
+
+  /** Never rejects: whoever waits hears of a failure. */
+  async #readAgain(): Promise<void> {
+    this.#isReading = true
+    try {
+      const target = await this.#locate()
+      if (target.server !== this.server) throw new Error('bug: a tenant moved and kept its generation')
+      this.#target = target
+      this.#mayBeStale = false
+    } catch (error) {
+      this.#openFailed(openError(error))
+    } finally {
+      this.#isReading = false
+    }
+    this.grow()
   }
 
   #openFailed(error: LessorError): void {
-    this.#growAfter = this.#engine.clock.now() + GROW_PAUSE_MS
     if (this.#slots.size > 0) return
     this.#queue.refuseAll(error)
     this.#engine.budgets.withdraw(this)
@@ -347,7 +421,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
 
   /** forget takes out a slot whose socket is closed, or never was open. */
   #forget(slot: Slot): void {
-    const wasClosing = slot.state === 'closing'
+    const wasClosing = slot.isRetiring
     if (wasClosing) this.#closing -= 1
     if (slot.state !== 'opening') this.#engine.counters.connectionsClosed += 1
     const index = this.#idle.indexOf(slot)

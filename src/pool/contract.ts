@@ -30,6 +30,8 @@ export interface ConnectionTarget {
   readonly parameters: Readonly<Record<string, string>>
   /** Connections that this tenant may hold here; the engine's own limit still applies. */
   readonly maxConnections?: number
+  /** The tenant's part where connections are short, against 1 for others; 1 by default. */
+  readonly weight?: number
 }
 
 /** TlsMode follows libpq's sslmode: `require` encrypts, `verify-full` checks the name as well. */
@@ -97,13 +99,17 @@ export interface PoolLimits {
   readonly maxEntries: number
   /** Connections of one tenant, draining ones included. */
   readonly maxConnections: number
-  /** Connections of one data server over all tenants, draining ones included. */
+  /** Connections of one data server over all tenants, draining ones included; see PoolRegistryOptions.serverLimit. */
   readonly serverMaxConnections: number
+  /** Connections of this process over all data servers, draining ones included. */
+  readonly processMaxConnections: number
   /** Connections being opened at once. */
   readonly maxOpening: number
   /** Callers that may wait at once; past it they are refused. */
   readonly maxWaiting: number
   readonly idleMs: number
+  /** The longest idle time that thrash earns a tenant; at least `idleMs`. */
+  readonly maxIdleMs: number
   /** How long a connection that nobody waits for stays open in a pool that is in use. */
   readonly connectionIdleMs: number
   readonly acquireTimeoutMs: number
@@ -112,6 +118,24 @@ export interface PoolLimits {
   readonly drainTimeoutMs: number
   /** Reopening within this time of an eviction counts as thrash. */
   readonly thrashMs: number
+  /** First pause of a breaker; each failed probe doubles it, up to `breakerMaxMs`. */
+  readonly breakerBaseMs: number
+  readonly breakerMaxMs: number
+}
+
+/** BREAKER_STATES is a breaker's life: `closed` lets all through, `open` none, `half_open` one probe. */
+export const BREAKER_STATES = ['closed', 'open', 'half_open'] as const
+export type BreakerState = (typeof BREAKER_STATES)[number]
+
+/** BreakerSnapshot is a breaker as operators see it. */
+export interface BreakerSnapshot {
+  readonly state: BreakerState
+  /** Failures in a row. */
+  readonly failures: number
+  /** When the next probe may go, epoch milliseconds; null while it is closed. */
+  readonly retryAt: number | null
+  /** SQLSTATE or system code of the last failure. */
+  readonly lastCode: string | null
 }
 
 /** EvictionRecord is one line of the eviction log. Times are epoch milliseconds. */
@@ -141,7 +165,84 @@ export interface PoolSnapshot {
   readonly createdAt: number
   readonly lastAccess: number
   readonly idleMs: number
+  /** Idle time after which a sweep evicts it; longer than the configured one after thrash. */
+  readonly idleLimitMs: number
   readonly hits: number
+  readonly weight: number
+  readonly breaker: BreakerSnapshot
+}
+
+/**
+ * EvictionCandidate is an entry that could go, in the order in which it would: to make a place for
+ * another entry (`capacity`) or a connection for another tenant (`budget`).
+ */
+export interface EvictionCandidate {
+  readonly tenantId: string
+  readonly server: string | null
+  readonly reason: 'capacity' | 'budget'
+  readonly idleMs: number
+  readonly connections: number
+  /** What opening it took last time, in milliseconds. */
+  readonly reopenMs: number
+  /** Lower goes first. */
+  readonly cost: number
+  /** One sentence for operators. */
+  readonly why: string
+}
+
+/** Usage is how much of a limit is in use. */
+export interface Usage {
+  readonly used: number
+  readonly limit: number
+  /** The most that was in use at once since the start. */
+  readonly peak: number
+}
+
+/** BudgetHolder is a tenant that holds or wants connections of a data server. */
+export interface BudgetHolder {
+  readonly tenantId: string
+  readonly connections: number
+  readonly waiting: number
+  readonly weight: number
+  /** Connections that it would have if all that want some shared fairly. */
+  readonly fairShare: number
+}
+
+/** ServerBudget is one data server's connections in this process. */
+export interface ServerBudget extends Usage {
+  readonly server: string
+  readonly opening: number
+  readonly closing: number
+  /** Pools that wait for a connection. */
+  readonly claims: number
+  readonly breaker: BreakerSnapshot
+  /** Those that hold most first. */
+  readonly holders: readonly BudgetHolder[]
+}
+
+/** BudgetSnapshot is every hard limit with what is in use. */
+export interface BudgetSnapshot {
+  readonly entries: Usage
+  readonly connections: Usage
+  readonly opening: Usage
+  readonly waiting: Usage
+  readonly servers: readonly ServerBudget[]
+}
+
+/** CloseReport says what an orderly end has cut. */
+export interface CloseReport {
+  readonly durationMs: number
+  /** Leases that were held when it began. */
+  readonly leases: number
+  /** Statements cancelled at the server, since they outlasted the drain deadline. */
+  readonly statementsCut: number
+  /** Callers that still waited and were refused. */
+  readonly waitersCut: number
+}
+
+/** Reservation is one connection of a budget for work outside of the pools; release it when its socket is closed. */
+export interface Reservation {
+  release(): void
 }
 
 /** SweepCandidate is an idle entry that a sweep took or, in a dry run, would take now. */
@@ -171,7 +272,19 @@ export interface PoolCounters {
   readonly opens: { readonly ok: number; readonly failed: number }
   readonly evictions: Readonly<Record<EvictionReason, number>>
   readonly reopened: number
+  /** Callers refused: no place in the queue, or no connection in time. */
   readonly saturated: number
+  /** Waiters refused to make room in the full queue for a tenant with fewer. */
+  readonly displaced: number
+  /** Connections given up by a pool in use, since others had less than their part. */
+  readonly yielded: number
+  /** Times that thrash lengthened a tenant's idle time. */
+  readonly idleExtended: number
+  /** Breakers that opened, and callers that open ones refused. */
+  readonly breakers: {
+    readonly opened: { readonly tenant: number; readonly server: number }
+    readonly refused: { readonly tenant: number; readonly server: number }
+  }
   readonly cancelled: number
   readonly connectionsOpened: number
   readonly connectionsClosed: number
@@ -188,6 +301,13 @@ export interface PoolGauges {
     readonly busy: number
     readonly closing: number
   }
+  /** Breakers that are not closed. */
+  readonly breakers: {
+    readonly tenant: { readonly open: number; readonly half_open: number }
+    readonly server: { readonly open: number; readonly half_open: number }
+  }
+  /** Draining entries whose tenant has a newer one. */
+  readonly outdated: number
 }
 
 /** PoolObserver hears of what has a duration; counters and gauges are read, not pushed. Must not throw. */
@@ -210,7 +330,7 @@ export interface Lease extends AsyncDisposable {
 export interface Pools {
   /**
    * use leases the tenant's pool, opening it on first use, for as long as `fn` runs.
-   * @throws LessorError POOL_SATURATED, POOL_OPEN_FAILED, SHUTTING_DOWN, CLIENT_CLOSED_REQUEST,
+   * @throws LessorError POOL_SATURATED, POOL_OPEN_FAILED, TENANT_UNAVAILABLE, SERVER_UNAVAILABLE, SHUTTING_DOWN, CLIENT_CLOSED_REQUEST,
    *   and whatever `fn` or locating the tenant throws
    */
   use<T>(key: PoolKey, caller: Caller, fn: (db: Db) => Promise<T>): Promise<T>
@@ -218,7 +338,26 @@ export interface Pools {
   acquire(key: PoolKey, caller: Caller): Promise<Lease>
   /** evict takes the tenant's entry out at once; resolves when its last connection is closed. False when there was none. */
   evict(tenantId: string, reason: EvictionReason): Promise<boolean>
+  /** evictOlder evicts the tenant's entry when its generation is older; as `evict` else. */
+  evictOlder(key: PoolKey, reason: EvictionReason): Promise<boolean>
   sweep(options?: { readonly dryRun?: boolean }): SweepReport
+  /**
+   * reserve takes one connection of the server's, the tenant's and the process's budget for work that
+   * opens a connection by itself; waits for it as callers do.
+   * @throws LessorError POOL_SATURATED, SHUTTING_DOWN, CLIENT_CLOSED_REQUEST
+   */
+  reserve(server: string, tenantId: string, caller: Caller): Promise<Reservation>
+  /** rebalance looks again at the budgets: sheds what is above a limit that went down, serves who waits under one that went up. */
+  rebalance(): void
+  /** breaker is a tenant's breaker, which outlives its pools; a closed one for whoever has not failed. */
+  breaker(tenantId: string): BreakerSnapshot
+  /** forgive closes the tenant's breaker: what failed has been mended. */
+  forgive(tenantId: string): void
+  /** used is how many connections of a data server this process has: opening, open or closing. */
+  used(server: string): number
+  budget(): BudgetSnapshot
+  /** candidates lists the entries that would go next to make room, first the one that goes first. */
+  candidates(limit: number): readonly EvictionCandidate[]
   counters(): PoolCounters
   gauges(): PoolGauges
   snapshots(): readonly PoolSnapshot[]
@@ -226,7 +365,7 @@ export interface Pools {
   /** evictions returns the last few hundred, newest first. */
   evictions(): readonly EvictionRecord[]
   /** close refuses new work, lets leases end (or cuts them at the drain deadline), closes all. Memoised. */
-  close(): Promise<void>
+  close(): Promise<CloseReport>
   /** destroy ends everything now; what runs fails with `error`. Memoised. */
   destroy(error: Error): Promise<void>
 }

@@ -63,7 +63,9 @@ function firstDue(slot: Slot, now: number): 'cancel' | 'destroy' | undefined {
 }
 
 function connectTimeout(ms: number): LessorError {
+  const cause = Object.assign(new Error('connect timeout'), { code: 'ETIMEDOUT' })
   return new LessorError('POOL_OPEN_FAILED', `The tenant's database did not answer within ${ms} ms.`, {
+    cause,
     retryAfterSeconds: 1,
   })
 }

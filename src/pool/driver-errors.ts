@@ -59,3 +59,29 @@ export function isLoginRefused(error: LessorError): boolean {
   const code = errorCode(error.cause)
   return code === '28P01' || code === '28000'
 }
+
+/** Failure is what a failed opening says, and of whom. */
+export interface Failure {
+  readonly scope: 'tenant' | 'server'
+  /** SQLSTATE, system code or error code. */
+  readonly code: string
+}
+
+/**
+ * SQLSTATEs with which a server that is well refuses one login: invalid_authorization_specification,
+ * invalid_password, invalid_catalog_name, insufficient_privilege (PostgreSQL manual, appendix A).
+ */
+const REFUSED = new Set(['28000', '28P01', '3D000', '42501'])
+
+/**
+ * failureOf tells whose failure a failed opening is: the tenant's alone, or one that any tenant of the
+ * data server would have met (53300 too_many_connections, 57P03 cannot_connect_now, a socket's error, a
+ * time-out). Undefined when it says nothing of either: the opening was given up, or there was no
+ * connection free for it.
+ */
+export function failureOf(error: LessorError): Failure | undefined {
+  if (error.code === 'VAULT_OPEN_FAILED') return { scope: 'tenant', code: error.code }
+  if (error.code !== 'POOL_OPEN_FAILED') return undefined
+  const code = errorCode(error.cause)
+  return code === undefined ? undefined : { scope: REFUSED.has(code) ? 'tenant' : 'server', code }
+}

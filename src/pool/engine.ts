@@ -1,6 +1,8 @@
 import type { Clock } from '../clock.ts'
+import type { Breakers } from './breakers.ts'
 import type { Budgets } from './budgets.ts'
 import type { Connect, PoolLimits, PoolObserver } from './contract.ts'
+import type { MutableCounters } from './counters.ts'
 import type { Slot, SlotOwner } from './slot.ts'
 import type { WaitingRoom } from './waiting-room.ts'
 
@@ -12,35 +14,10 @@ export interface Engine {
   readonly observer: PoolObserver
   readonly counters: MutableCounters
   readonly budgets: Budgets
+  readonly breakers: Breakers
   readonly room: WaitingRoom
   /** Every slot that is not closed, with its pool; bounded by the budgets, not by what is resident. */
   readonly slots: Map<Slot, SlotOwner>
   /** wake makes sure that deadlines are looked after from now on. */
   wake(): void
-}
-
-/** MutableCounters live outside entries, so that an eviction never resets them. */
-export interface MutableCounters {
-  hits: number
-  opensOk: number
-  opensFailed: number
-  reopened: number
-  saturated: number
-  cancelled: number
-  connectionsOpened: number
-  connectionsClosed: number
-}
-
-/** newCounters starts all counters at zero. */
-export function newCounters(): MutableCounters {
-  return {
-    hits: 0,
-    opensOk: 0,
-    opensFailed: 0,
-    reopened: 0,
-    saturated: 0,
-    cancelled: 0,
-    connectionsOpened: 0,
-    connectionsClosed: 0,
-  }
 }

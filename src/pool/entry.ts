@@ -1,5 +1,5 @@
 import type { ConnectionPool } from './connection-pool.ts'
-import type { EntryState, EvictionReason, PoolKey, PoolSnapshot } from './contract.ts'
+import type { BreakerSnapshot, EntryState, EvictionReason, PoolKey, PoolSnapshot } from './contract.ts'
 import { type WaitingRoom, WaitQueue } from './waiting-room.ts'
 
 const NEXT: Readonly<Record<EntryState, readonly EntryState[]>> = {
@@ -31,15 +31,27 @@ export class Entry implements PoolKey {
   /** Why it left the registry; undefined while it is resident. */
   evicted: EvictionReason | undefined
   drainingSince = 0
-  /** Ends the opening. */
-  readonly opening = new AbortController()
+  /** What opening it took, in milliseconds. */
+  reopenMs = 0
+  /** How often of late it was evicted and came back soon. */
+  readonly strikes: number
+  /** When a sweep evicts it. */
+  readonly idleLimitMs: number
+  /** Ends the opening; undefined once that is over. */
+  opening: AbortController | undefined = new AbortController()
   #resolveClosed: () => void = () => {}
   /** Resolves when the state is `closed`. */
   readonly closed = new Promise<void>((resolve) => {
     this.#resolveClosed = resolve
   })
 
-  constructor(key: PoolKey, room: WaitingRoom, now: number) {
+  constructor(
+    key: PoolKey,
+    room: WaitingRoom,
+    { now, strikes, idleLimitMs }: { now: number; strikes: number; idleLimitMs: number },
+  ) {
+    this.strikes = strikes
+    this.idleLimitMs = idleLimitMs
     this.tenantId = key.tenantId
     this.generation = key.generation
     this.callers = new WaitQueue(room)
@@ -72,7 +84,7 @@ export class Entry implements PoolKey {
     return this.leases === 0 ? now - this.idleSince : 0
   }
 
-  snapshot(now: number): PoolSnapshot {
+  snapshot(now: number, breaker: BreakerSnapshot): PoolSnapshot {
     const counts = this.#pool?.counts
     return {
       tenantId: this.tenantId,
@@ -85,7 +97,10 @@ export class Entry implements PoolKey {
       createdAt: this.createdAt,
       lastAccess: this.lastAccess,
       idleMs: this.idleMs(now),
+      idleLimitMs: this.idleLimitMs,
       hits: this.hits,
+      weight: this.#pool?.weight ?? 1,
+      breaker,
     }
   }
 }

@@ -1,16 +1,15 @@
-import { LessorError } from '../errors.ts'
 import { ConnectionPool } from './connection-pool.ts'
-import type { Locate } from './contract.ts'
-import { isLoginRefused } from './driver-errors.ts'
+import type { ConnectionTarget, Locate } from './contract.ts'
 import type { Engine } from './engine.ts'
 import type { Entry } from './entry.ts'
 
 /**
  * logIn finds where an entry's tenant logs in, gives the entry its pool, and resolves when the
- * pool's first connection is open. A refused login reads the credential once more: it may have been
- * rotated since. `onFailure` is called when a pool that was ready cannot open any connection.
+ * pool's first connection is open. The pool reads the credential once more when a login is refused: it
+ * may have been rotated since. `onFailure` is called when a pool that was ready cannot open any connection.
  *
- * @throws LessorError POOL_OPEN_FAILED or POOL_SATURATED, the abort reason, or what `locate` throws
+ * @throws LessorError POOL_OPEN_FAILED, POOL_SATURATED, TENANT_UNAVAILABLE, SERVER_UNAVAILABLE, the abort
+ *   reason, or what `locate` throws
  */
 export async function logIn(
   entry: Entry,
@@ -18,23 +17,24 @@ export async function logIn(
   locate: Locate,
   onFailure: () => void,
 ): Promise<void> {
-  try {
-    await attempt()
-  } catch (error) {
-    if (!(error instanceof LessorError && isLoginRefused(error))) throw error
-    await attempt()
-  }
-
-  async function attempt(): Promise<void> {
-    const { signal } = entry.opening
-    const target = await Promise.race([locate(entry, signal), aborted(signal)])
-    signal.throwIfAborted()
-    const pool = new ConnectionPool(engine, entry.tenantId, target, () => {
+  const target = await find()
+  engine.breakers.isAt(entry.tenantId, target.server)
+  const pool = new ConnectionPool(engine, entry.tenantId, target, {
+    locate: find,
+    onFailure() {
       // While the entry is opening, `ready` hears of it.
       if (entry.state === 'ready') onFailure()
-    })
-    entry.attach(pool)
-    await pool.ready()
+    },
+  })
+  entry.attach(pool)
+  await pool.ready()
+
+  async function find(): Promise<ConnectionTarget> {
+    // An entry that is open has nothing that could end the reading but time.
+    const signal = entry.opening?.signal ?? AbortSignal.timeout(engine.limits.connectTimeoutMs)
+    const found = await Promise.race([locate(entry, signal), aborted(signal)])
+    signal.throwIfAborted()
+    return found
   }
 }
 

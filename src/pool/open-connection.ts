@@ -31,29 +31,42 @@ export const openConnection: Connect = async (target, signal) => {
   }
 }
 
+/**
+ * What the driver makes of the options that all handles have in common. It takes options that it has
+ * parsed as they are, `no_subscribe` among them, which it would drop of all others: without that each
+ * handle has a second one inside, for logical replication. Half of a connection's memory goes by this.
+ */
+const PARSED = postgres({
+  // TLS is negotiated by openSocket; the driver would drop our listeners on the socket.
+  ssl: false,
+  max: 1,
+  // The engine decides when a connection ends; the driver's own limits would end it under a statement.
+  max_lifetime: null,
+  idle_timeout: 0,
+  connect_timeout: 0,
+  backoff: false,
+  fetch_types: false,
+  onnotice: () => {},
+}).options
+
 function openHandle(target: ConnectionTarget, sockets: SocketSource): Sql {
-  return postgres({
-    host: target.host,
-    port: target.port,
+  // Not in the driver's types: its form of options that are parsed (postgres.js 3.4, parseOptions in
+  // src/index.js), in which what a handle writes to must be its own.
+  const options: object = {
+    ...PARSED,
+    host: [target.host],
+    port: [target.port],
     database: target.database,
-    username: target.user,
+    user: target.user,
     // A function, so that the driver's options object does not hold the plain password.
-    password: () => target.password.reveal(),
-    // TLS is negotiated by openSocket; the driver would drop our listeners on the socket.
-    ssl: false,
-    max: 1,
-    // The engine decides when a connection ends; the driver's own limits would end it under a statement.
-    max_lifetime: null,
-    idle_timeout: 0,
-    connect_timeout: 0,
-    backoff: false,
-    fetch_types: false,
+    pass: () => target.password.reveal(),
     connection: { application_name: 'lessor', TimeZone: 'UTC', ...target.parameters },
-    onnotice: () => {},
-    // Not in the driver's types: its `socket` option, and `no_subscribe`, which spares each handle a
-    // second set of options for logical replication.
-    ...{ socket: () => sockets.open(), no_subscribe: true },
-  })
+    parameters: {},
+    shared: { retries: 0, typeArrayMap: {} },
+    socket: () => sockets.open(),
+    no_subscribe: true,
+  }
+  return postgres(options)
 }
 
 /**
@@ -65,6 +78,8 @@ class SocketSource {
   readonly #session: Socket[] = []
   #destroyed = false
   #opened = false
+  /** Becomes true with the socket's first failure, some turns before it is closed. */
+  isBroken = false
   #resolveClosed: () => void = () => {}
   /** Resolves when the session's socket is closed. */
   readonly closed = new Promise<void>((resolve) => {
@@ -72,6 +87,14 @@ class SocketSource {
   })
   /** Cancel requests about to ask for a socket; only DriverConnection.cancel raises it. */
   cancelling = 0
+
+  readonly #fail = () => {
+    this.isBroken = true
+  }
+  readonly #end = () => {
+    this.isBroken = true
+    this.#resolveClosed()
+  }
 
   constructor(target: ConnectionTarget) {
     this.#target = target
@@ -82,14 +105,15 @@ class SocketSource {
       this.cancelling -= 1
       return openSocket(this.#target, () => {})
     }
-    if (this.#opened || this.#destroyed) throw new Error('The connection was closed by the server.')
+    if (this.#opened || this.#destroyed) throw connectionClosed()
     this.#opened = true
     const socket = await openSocket(this.#target, (each) => {
       this.#session.push(each)
     })
+    socket.once('error', this.#fail)
     // A socket that closed already has emitted its event; the driver finds out when it writes.
-    if (socket.closed) this.#resolveClosed()
-    else socket.once('close', this.#resolveClosed)
+    if (socket.closed) this.#end()
+    else socket.once('close', this.#end)
     return socket
   }
 
@@ -110,9 +134,15 @@ class DriverConnection implements Connection {
     this.#sockets = sockets
     this.pid = pid
     this.lost = sockets.closed
+    // Statements that wait in the driver's own queue, behind one that is being described, would never be
+    // settled (postgres.js 3.4, `onclose` in src/index.js: it reconnects, which SocketSource refuses).
+    void this.lost.then(() => handle.end({ timeout: 0 }))
   }
 
   run(statement: Statement): Running {
+    // Between a socket's `error` and its `close` the driver takes a statement and never settles it
+    // (postgres.js 3.4, `closed` in src/connection.js).
+    if (this.#sockets.isBroken) return { result: Promise.reject(connectionClosed()), cancel: async () => {} }
     const query = runStatement(this.#handle, statement)
     return { result: query.execute(), cancel: () => this.#cancel(query) }
   }
@@ -143,4 +173,9 @@ interface Cancellable {
   /** True while it is the statement that the server works on. */
   readonly active: boolean
   readonly canceller: ((query: PendingQuery<Row[]>) => Promise<void>) | null
+}
+
+/** With the driver's own code for it, so that callers are told CONNECTION_LOST. */
+function connectionClosed(): Error {
+  return Object.assign(new Error('The connection was closed by the server.'), { code: 'CONNECTION_CLOSED' })
 }

@@ -1,9 +1,14 @@
 import type { Clock } from '../clock.ts'
 import { LessorError } from '../errors.ts'
-import { Budgets, type Shortage } from './budgets.ts'
+import { Breakers } from './breakers.ts'
+import { Budgets } from './budgets.ts'
 import type {
+  BreakerSnapshot,
+  BudgetSnapshot,
   Caller,
+  CloseReport,
   Connect,
+  EvictionCandidate,
   EvictionReason,
   EvictionRecord,
   Lease,
@@ -15,12 +20,17 @@ import type {
   PoolObserver,
   PoolSnapshot,
   Pools,
+  Reservation,
   SweepReport,
 } from './contract.ts'
-import { drainDeadline } from './end-errors.ts'
-import { type Engine, newCounters } from './engine.ts'
+import { newCounters } from './counters.ts'
+import { drainDeadline, shuttingDown } from './end-errors.ts'
+import type { Engine } from './engine.ts'
 import type { Entry } from './entry.ts'
+import { budgetOf, candidatesOf, gaugesOf } from './explain.ts'
+import type { Need } from './need.ts'
 import { cheapestToLose } from './reclaim.ts'
+import { Reservations } from './reservation.ts'
 import { Residents } from './residents.ts'
 import type { Slot, SlotOwner } from './slot.ts'
 import type { Db } from './statement.ts'
@@ -30,6 +40,8 @@ import { WaitingRoom } from './waiting-room.ts'
 
 /** How often deadlines are looked after. They are in seconds, so this is exact enough. */
 const TICK_MS = 50
+/** How long cancel requests have after `destroy` before the sockets are dropped. */
+const DESTROY_GRACE_MS = 1_000
 
 const SILENT: PoolObserver = { opened() {}, waited() {}, drained() {}, swept() {}, evicted() {} }
 
@@ -39,6 +51,13 @@ export interface PoolRegistryOptions {
   readonly connect: Connect
   readonly locate: Locate
   readonly observer?: PoolObserver
+  /**
+   * This process's part of a data server's connections, at most `serverMaxConnections`, which is the
+   * default; asked at each decision. Call `rebalance` when it has changed.
+   */
+  readonly serverLimit?: (server: string) => number
+  /** Spreads the pauses of breakers; Math.random by default. */
+  readonly random?: () => number
 }
 
 /**
@@ -48,15 +67,24 @@ export interface PoolRegistryOptions {
 export class PoolRegistry implements Pools {
   readonly #engine: Engine
   readonly #residents: Residents
+  readonly #reservations: Reservations
   #timer: NodeJS.Timeout | undefined
-  #closed: Promise<void> | undefined
+  #closed: Promise<CloseReport> | undefined
+  readonly #cuts = { statements: 0, waiters: 0 }
+  /** When the sockets that are left after `destroy` are dropped. */
+  #dropAt = Number.POSITIVE_INFINITY
   #destroyed: Promise<void> | undefined
 
   constructor(options: PoolRegistryOptions) {
-    const { limits, clock, connect, locate, observer = SILENT } = options
+    const { limits, clock, connect, locate, observer = SILENT, random = Math.random } = options
+    const { serverLimit = () => limits.serverMaxConnections } = options
     const counters = newCounters()
-    const room = new WaitingRoom(clock, limits.maxWaiting, () => {
-      counters.saturated += 1
+    const breakers = new Breakers({ clock, limits, counters, random })
+    const budgets = new Budgets({
+      limits,
+      serverLimit,
+      isWary: (server) => breakers.isWary(server),
+      makeRoom: (need) => this.#makeRoom(need),
     })
     this.#engine = {
       clock,
@@ -64,12 +92,14 @@ export class PoolRegistry implements Pools {
       connect,
       observer,
       counters,
-      room,
-      budgets: new Budgets(limits, (shortage) => this.#makeRoom(shortage)),
+      room: new WaitingRoom(clock, limits.maxWaiting, counters),
+      budgets,
+      breakers,
       slots: new Map<Slot, SlotOwner>(),
       wake: () => this.#wake(),
     }
     this.#residents = new Residents(this.#engine, locate)
+    this.#reservations = new Reservations(this.#engine)
   }
 
   async use<T>(key: PoolKey, caller: Caller, fn: (db: Db) => Promise<T>): Promise<T> {
@@ -96,6 +126,20 @@ export class PoolRegistry implements Pools {
     return entry !== undefined
   }
 
+  async evictOlder({ tenantId, generation }: PoolKey, reason: EvictionReason): Promise<boolean> {
+    const entry = this.#residents.entries.get(tenantId)
+    const isOlder = entry !== undefined && entry.generation < generation
+    if (isOlder) {
+      this.#residents.evict(entry, reason)
+      this.#residents.admitNext()
+    }
+    const older = [...this.#residents.draining].filter(
+      (each) => each.tenantId === tenantId && each.generation < generation,
+    )
+    await Promise.all(older.map((each) => each.closed))
+    return isOlder
+  }
+
   sweep(options: { readonly dryRun?: boolean } = {}): SweepReport {
     const { clock, limits, observer, slots } = this.#engine
     const report = sweepIdle({
@@ -112,39 +156,76 @@ export class PoolRegistry implements Pools {
     return report
   }
 
+  async reserve(server: string, tenantId: string, caller: Caller): Promise<Reservation> {
+    if (this.#residents.isClosed) throw shuttingDown()
+    return this.#reservations.take(server, tenantId, caller)
+  }
+
+  rebalance(): void {
+    this.#engine.budgets.rebalance()
+  }
+
+  breaker(tenantId: string): BreakerSnapshot {
+    return this.#engine.breakers.tenant(tenantId)
+  }
+
+  forgive(tenantId: string): void {
+    this.#engine.breakers.forgive(tenantId)
+  }
+
+  used(server: string): number {
+    return this.#engine.budgets.used(server)
+  }
+
   counters(): PoolCounters {
-    const { opensOk, opensFailed, ...others } = this.#engine.counters
-    return { ...others, opens: { ok: opensOk, failed: opensFailed }, evictions: this.#residents.log.counts() }
+    const {
+      opensOk,
+      opensFailed,
+      openedForTenant,
+      openedForServer,
+      refusedByTenant,
+      refusedByServer,
+      ...others
+    } = this.#engine.counters
+    return {
+      ...others,
+      opens: { ok: opensOk, failed: opensFailed },
+      evictions: this.#residents.log.counts(),
+      breakers: {
+        opened: { tenant: openedForTenant, server: openedForServer },
+        refused: { tenant: refusedByTenant, server: refusedByServer },
+      },
+    }
   }
 
   gauges(): PoolGauges {
-    const entries = { opening: 0, ready: 0, draining: this.#residents.draining.size }
-    for (const entry of this.#residents.entries.values())
-      entries[entry.state === 'opening' ? 'opening' : 'ready'] += 1
-    const connections = { opening: 0, idle: 0, busy: 0, closing: 0 }
-    for (const { state } of this.#engine.slots.keys()) {
-      if (state === 'held') connections.busy += 1
-      else if (state !== 'closed') connections[state] += 1
-    }
-    return { entries, leases: this.#residents.leases, waiting: this.#engine.room.size, connections }
+    return gaugesOf(this.#engine, this.#residents)
+  }
+
+  budget(): BudgetSnapshot {
+    return budgetOf(this.#engine, this.#residents)
+  }
+
+  candidates(limit: number): readonly EvictionCandidate[] {
+    return candidatesOf(this.#engine, this.#residents, limit)
   }
 
   snapshots(): readonly PoolSnapshot[] {
-    const now = this.#engine.clock.now()
     return [...this.#residents.entries.values(), ...this.#residents.draining].map((entry) =>
-      entry.snapshot(now),
+      this.#look(entry),
     )
   }
 
   snapshot(tenantId: string): PoolSnapshot | undefined {
-    return this.#residents.entries.get(tenantId)?.snapshot(this.#engine.clock.now())
+    const entry = this.#residents.entries.get(tenantId)
+    return entry && this.#look(entry)
   }
 
   evictions(): readonly EvictionRecord[] {
     return this.#residents.log.list()
   }
 
-  close(): Promise<void> {
+  close(): Promise<CloseReport> {
     this.#closed ??= this.#shutDown()
     return this.#closed
   }
@@ -159,45 +240,66 @@ export class PoolRegistry implements Pools {
     const { clock, limits, room, slots } = this.#engine
     const now = clock.now()
     room.tick()
+    this.#residents.tick(now)
+    this.#engine.budgets.tick()
     for (const [slot, pool] of slots) pool.tick(slot, now)
     for (const entry of this.#residents.draining) {
       if (now - entry.drainingSince >= limits.drainTimeoutMs) this.#cut(entry, drainDeadline(entry))
+      if (now >= this.#dropAt) entry.pool?.destroy(shuttingDown())
     }
     if (slots.size === 0 && room.isEmpty && this.#residents.draining.size === 0) this.#sleep()
   }
 
-  #makeRoom(shortage: Shortage): void {
-    const victim = cheapestToLose(this.#engine.slots, shortage, (pool) => {
-      const entry = this.#residents.entries.get(pool.tenantId)
-      return entry?.pool === pool && entry.leases === 0 && entry.state === 'ready'
-    })
-    if (victim === undefined) return
+  #look(entry: Entry): PoolSnapshot {
+    return entry.snapshot(this.#engine.clock.now(), this.#engine.breakers.tenant(entry.tenantId))
+  }
+
+  /** False when there is no idle connection to close. */
+  #makeRoom(need: Need): boolean {
+    const { clock, slots } = this.#engine
+    const victim = cheapestToLose(slots, need, clock.now(), (pool) => this.#residents.price(pool))
+    if (victim === undefined) return false
     const entry = this.#residents.entries.get(victim.pool.tenantId)
     if (victim.wholeEntry && entry !== undefined) {
       this.#residents.evict(entry, 'budget')
       this.#residents.admitNext()
     } else victim.pool.close(victim.slot)
+    return true
   }
 
   #cut(entry: Entry, error: LessorError): void {
+    this.#cuts.waiters += entry.callers.size
     entry.callers.refuseAll(error)
-    entry.opening.abort(error)
-    entry.pool?.cut(error)
+    entry.opening?.abort(error)
+    const cut = entry.pool?.cut(error)
+    this.#cuts.statements += cut?.statements ?? 0
+    this.#cuts.waiters += cut?.waiters ?? 0
   }
 
-  async #shutDown(): Promise<void> {
-    this.#residents.close()
+  async #shutDown(): Promise<CloseReport> {
+    const { clock } = this.#engine
+    const startedAt = clock.now()
+    const { leases } = this.#residents
+    this.#cuts.waiters += this.#residents.close()
+    this.#reservations.refuseAll(shuttingDown())
+    // Evictions before that are not this end's doing, but it waits for them as well.
     await Promise.all([...this.#residents.draining].map((entry) => entry.closed))
     this.#sleep()
+    return {
+      durationMs: Math.round(clock.now() - startedAt),
+      leases,
+      statementsCut: this.#cuts.statements,
+      waitersCut: this.#cuts.waiters,
+    }
   }
 
   async #destroy(error: Error): Promise<void> {
     const cause = new LessorError('SHUTTING_DOWN', 'The pools were destroyed.', { cause: error })
     const closed = this.close()
-    for (const entry of this.#residents.draining) {
-      this.#cut(entry, cause)
-      entry.pool?.destroy(cause)
-    }
+    for (const entry of this.#residents.draining) this.#cut(entry, cause)
+    // The server is asked to stop what runs; whoever does not obey in time loses its socket.
+    this.#dropAt = this.#engine.clock.now() + DESTROY_GRACE_MS
+    this.#wake()
     await closed
   }
 

@@ -1,13 +1,20 @@
 import { LRUCache } from 'lru-cache'
 import type { LessorError } from '../errors.ts'
-import type { Caller, EvictionReason, EvictionRecord, Locate, PoolKey } from './contract.ts'
+import { Admission } from './admission.ts'
+import type { Caller, EvictionReason, EvictionRecord, Locate, PoolKey, Usage } from './contract.ts'
 import { openError } from './driver-errors.ts'
 import { shuttingDown } from './end-errors.ts'
 import type { Engine } from './engine.ts'
 import { Entry } from './entry.ts'
 import { EvictionLog } from './eviction-log.ts'
 import { logIn } from './log-in.ts'
-import { WaitQueue } from './waiting-room.ts'
+import { priceOf } from './reclaim.ts'
+import type { SlotOwner } from './slot.ts'
+
+/** So many of the least recently used idle entries are looked at for the one that is cheapest to lose. */
+const LOOKED_AT = 16
+/** How long a tenant keeps its place when all are in use and others wait for one. */
+const TURN_MS = 250
 
 /**
  * Residents is who has a place: entries that are opening or ready, at most `maxEntries`; which of
@@ -26,15 +33,16 @@ export class Residents {
   /** Entries out of the registry that still have leases or connections. */
   readonly #draining = new Set<Entry>()
   /** Callers that wait for a place. */
-  readonly #admission: WaitQueue<() => void>
+  readonly #admission: Admission
   #leases = 0
+  #peak = 0
   #isClosed = false
 
   constructor(engine: Engine, locate: Locate) {
     this.#engine = engine
     this.#locate = locate
     this.#idle = new LRUCache({ max: engine.limits.maxEntries })
-    this.#admission = new WaitQueue(engine.room)
+    this.#admission = new Admission(engine.room)
   }
 
   get entries(): ReadonlyMap<string, Entry> {
@@ -53,11 +61,35 @@ export class Residents {
     return this.#leases
   }
 
-  /** close refuses new work from now on and evicts everything. */
-  close(): void {
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  get usage(): Usage {
+    return { used: this.#entries.size, limit: this.#engine.limits.maxEntries, peak: this.#peak }
+  }
+
+  /** close refuses new work from now on, evicts everything, and returns how many waiting callers it refused. */
+  close(): number {
     this.#isClosed = true
-    this.#admission.refuseAll(shuttingDown())
+    const refused = this.#admission.refuseAll(shuttingDown())
     for (const entry of [...this.#entries.values()]) this.evict(entry, 'shutdown')
+    return refused
+  }
+
+  /**
+   * tick makes a place for who has waited a turn for one while all are in use: whoever has had his for
+   * longest drains, serves the leases that he has, and stands in line for the next ones.
+   */
+  tick(now: number): void {
+    const since = this.#admission.since
+    if (since === undefined || now - since < TURN_MS) return
+    if (this.#idle.size === 0 && this.#entries.size >= this.#engine.limits.maxEntries) {
+      const [first] = this.#entries.values().filter(({ state }) => state === 'ready')
+      if (first === undefined || now - first.createdAt < TURN_MS) return
+      this.evict(first, 'capacity')
+    }
+    this.admitNext()
   }
 
   /** The look-up and the count are one synchronous step; so it is everywhere a lease begins. */
@@ -71,8 +103,9 @@ export class Residents {
   }
 
   async retainCold(key: PoolKey, caller: Caller): Promise<Entry> {
-    const isWaited = this.#admission.size > 0 && !this.#entries.has(key.tenantId)
-    const entry = (isWaited ? undefined : this.#checkOut(key)) ?? (await this.#placeFor(key, caller))
+    const isWaited = !this.#admission.isEmpty && !this.#entries.has(key.tenantId)
+    const entry = isWaited ? undefined : this.#checkOut(key)
+    if (entry === undefined) return this.#placeFor(key, caller)
     if (entry.state === 'opening') await this.#opened(entry, caller)
     return entry
   }
@@ -85,28 +118,57 @@ export class Residents {
       this.evict(entry, 'rotation')
       entry = undefined
     }
+    // One that is open serves, whatever has failed meanwhile; for all else the breakers decide.
+    if (entry?.state !== 'ready') {
+      const refusal = this.#engine.breakers.refusal(key.tenantId)
+      if (refusal !== undefined) throw refusal
+    }
     entry ??= this.#hasPlace() ? this.#admit(key) : undefined
     if (entry !== undefined) this.#retain(entry)
     return entry
   }
 
-  /** hasPlace makes a place, if need be, by evicting the least recently used idle entry. */
+  /** hasPlace makes a place, if need be, by evicting the idle entry that goes next. */
   #hasPlace(): boolean {
     if (this.#entries.size < this.#engine.limits.maxEntries) return true
-    const [leastRecent] = this.#idle.rvalues()
-    if (leastRecent === undefined) return false
-    this.evict(leastRecent, 'capacity')
+    const [next] = this.nextToGo()
+    if (next === undefined) return false
+    this.evict(next, 'capacity')
     return true
+  }
+
+  /** nextToGo is the idle entries that would make place for others, of the least recently used ones the cheapest first. */
+  nextToGo(): readonly Entry[] {
+    const now = this.#engine.clock.now()
+    const entries = [...this.#idle.rvalues().take(LOOKED_AT)].filter((entry) => entry !== undefined)
+    return entries.sort((a, b) => priceOf(a, a.idleMs(now)) - priceOf(b, b.idleMs(now)))
+  }
+
+  /** price is what losing the pool's entry costs; undefined when that is in use, or not resident. */
+  price(pool: SlotOwner): number | undefined {
+    const entry = this.#entries.get(pool.tenantId)
+    if (entry === undefined || entry.pool !== pool || entry.leases > 0 || entry.state !== 'ready')
+      return undefined
+    return priceOf(entry, entry.idleMs(this.#engine.clock.now()))
   }
 
   #placeFor(key: PoolKey, caller: Caller): Promise<Entry> {
     return new Promise((resolve, reject) => {
-      const admitted = () => {
-        const entry = this.#checkOut(key)
-        if (entry === undefined) throw new Error('bug: a caller was let in without a place')
-        resolve(entry)
+      const letIn = () => {
+        try {
+          const entry = this.#checkOut(key)
+          if (entry === undefined) throw new Error('bug: a caller was let in without a place')
+          // In the same turn: an opening that fails at once must find him among those who wait for it.
+          if (entry.state === 'opening') this.#opened(entry, caller).then(() => resolve(entry), reject)
+          else resolve(entry)
+        } catch (error) {
+          reject(error)
+        }
       }
-      this.#admission.add(admitted, caller, this.#engine.limits.acquireTimeoutMs, reject)
+      this.#admission.add(key.tenantId, caller, this.#engine.limits.acquireTimeoutMs, {
+        letIn,
+        refuse: reject,
+      })
       this.#engine.wake()
     })
   }
@@ -136,9 +198,13 @@ export class Residents {
     const { clock, limits, counters, room } = this.#engine
     if (this.#entries.has(key.tenantId)) throw new Error('bug: the tenant has an entry already')
     const now = clock.now()
-    const entry = new Entry(key, room, now)
+    const { isThrash, strikes } = this.log.reopened(key.tenantId, limits.thrashMs, now)
+    if (isThrash) counters.reopened += 1
+    const idleLimitMs = Math.min(limits.maxIdleMs, limits.idleMs * 2 ** strikes)
+    if (isThrash && idleLimitMs > limits.idleMs) counters.idleExtended += 1
+    const entry = new Entry(key, room, { now, strikes, idleLimitMs })
     this.#entries.set(key.tenantId, entry)
-    if (this.log.evictedWithin(key.tenantId, limits.thrashMs, now)) counters.reopened += 1
+    this.#peak = Math.max(this.#peak, this.#entries.size)
     void this.#open(entry, now)
     return entry
   }
@@ -154,11 +220,16 @@ export class Residents {
     } catch (error) {
       counters.opensFailed += 1
       observer.opened('failed', clock.now() - startedAt)
-      this.#openFailed(entry, openError(error))
+      const refused = openError(error)
+      // The pool tells the breakers of its own failures; this one came before there was a pool.
+      if (entry.pool === undefined) this.#engine.breakers.failed(entry.tenantId, undefined, refused)
+      this.#openFailed(entry, refused)
       return
     }
     counters.opensOk += 1
-    observer.opened('ok', clock.now() - startedAt)
+    entry.opening = undefined
+    entry.reopenMs = clock.now() - startedAt
+    observer.opened('ok', entry.reopenMs)
     if (entry.evicted === undefined) {
       entry.become('ready')
       if (entry.leases === 0) this.#rest(entry)
@@ -242,15 +313,13 @@ export class Residents {
     entry.idleSince = this.#engine.clock.now()
     this.#idle.set(entry.tenantId, entry)
     this.admitNext()
+    if (entry.pool !== undefined) this.#engine.budgets.relieve(entry.pool)
   }
 
   /** admitNext lets callers in who wait for a place, as long as there is one or one can be made. */
   admitNext(): void {
-    while (
-      this.#admission.size > 0 &&
-      (this.#entries.size < this.#engine.limits.maxEntries || this.#idle.size > 0)
-    ) {
-      this.#admission.shift()?.want()
+    while (this.#entries.size < this.#engine.limits.maxEntries || this.#idle.size > 0) {
+      if (!this.#admission.letNextIn()) return
     }
   }
 }

@@ -25,7 +25,7 @@ export class Sharing {
    * Running averages of the statements that were slow of late, in milliseconds. By the template's
    * identity, which lives as long as the code.
    */
-  readonly #slow = new WeakMap<TemplateStringsArray, number>()
+  #slow: WeakMap<TemplateStringsArray, number> | undefined
 
   /**
    * find returns the first connection that one more statement may be sent on, so that what is sent
@@ -37,14 +37,16 @@ export class Sharing {
   }
 
   isSlow({ strings }: Statement): boolean {
-    return this.#slow.has(strings)
+    return this.#slow?.has(strings) ?? false
   }
 
   /** ran learns from how long the server took for a statement. */
   ran({ strings }: Statement, ms: number): void {
-    const known = this.#slow.get(strings)
+    const known = this.#slow?.get(strings)
     if (known === undefined && ms < SLOW_MS) return
     const average = (known ?? 0) + (ms - (known ?? 0)) * WEIGHT
+    // Most pools never see a slow statement, and there are thousands of pools.
+    this.#slow ??= new WeakMap()
     if (average > MAX_AGE_MS) this.#slow.set(strings, average)
     else this.#slow.delete(strings)
   }
@@ -55,6 +57,7 @@ function mayShare(slot: Slot, now: number): boolean {
     slot.state === 'busy' &&
     slot.flights.length < DEPTH &&
     slot.fences === 0 &&
+    !slot.isRetiring &&
     slot.slow === 0 &&
     now - slot.since <= MAX_AGE_MS
   )

@@ -42,6 +42,10 @@ export class Slot {
   slow = 0
   /** Cancel requests under way: nothing new goes onto this connection until the server has taken them. */
   fences = 0
+  /** It is to be closed as soon as it runs nothing, and gets nothing new; only the pool sets it. */
+  isRetiring = false
+  /** When the state became `idle` for the first time: since then its tenant has had it. */
+  openedAt: number | undefined
   /** Ends the opening. */
   readonly opening = new AbortController()
 
@@ -71,6 +75,7 @@ export class Slot {
     if (!NEXT[this.#state].includes(state)) throw new Error(`bug: slot ${this.#state} -> ${state}`)
     this.#state = state
     this.since = now
+    if (state === 'idle') this.openedAt ??= now
   }
 
   attach(connection: Connection): void {
@@ -110,6 +115,10 @@ export class Slot {
 export interface SlotOwner {
   readonly tenantId: string
   readonly server: string
+  readonly weight: number
+  readonly maxConnections: number
+  /** Callers that wait for a connection of this pool. */
+  readonly waiting: number
   /** Connections that are open or being opened. */
   readonly open: number
   /** tick looks after one slot's deadlines. */

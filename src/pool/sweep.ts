@@ -18,7 +18,8 @@ export interface SweepInput {
 /**
  * sweepIdle evicts entries that nobody has used for `idleMs`, then closes surplus connections that
  * nobody has used for `connectionIdleMs`. It walks idle entries from the longest idle and stops at
- * the first that stays, so its cost grows with what it evicts, not with what is resident.
+ * the first that is within the limit for all, so its cost grows with what it evicts, and with those that
+ * thrash has earned longer, not with what is resident.
  */
 export function sweepIdle(input: SweepInput): SweepReport {
   const { clock, dryRun, limits } = input
@@ -29,6 +30,8 @@ export function sweepIdle(input: SweepInput): SweepReport {
   for (const entry of input.idle.rvalues()) {
     const idleMs = entry?.idleMs(startedAt) ?? 0
     if (entry === undefined || idleMs < limits.idleMs) break
+    // It came back too soon after earlier evictions, and has longer.
+    if (idleMs < entry.idleLimitMs) continue
     expired.push(entry)
     const counts = entry.pool?.counts
     evicted.push({
@@ -36,7 +39,7 @@ export function sweepIdle(input: SweepInput): SweepReport {
       reason: 'idle',
       idleMs,
       connections: counts === undefined ? 0 : counts.idle + counts.busy,
-      why: `No request for ${seconds(idleMs)} s; the limit is ${seconds(limits.idleMs)} s.`,
+      why: `No request for ${seconds(idleMs)} s; the limit is ${seconds(entry.idleLimitMs)} s.`,
     })
   }
   if (!dryRun) for (const entry of expired) input.evict(entry)

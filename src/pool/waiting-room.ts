@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { LessorError } from '../errors.ts'
-import type { Caller } from './contract.ts'
+import type { Caller, Usage } from './contract.ts'
+import type { MutableCounters } from './counters.ts'
 
 /** How long a caller waits before its signal is read at all; see {@link Caller}. */
 const WATCH_AFTER_MS = 100
@@ -20,24 +21,30 @@ interface Entry<T> extends Waiter<T> {
 
 /**
  * WaitingRoom bounds how many callers wait in the whole engine and looks after their deadlines.
- * Every queue belongs to one room; `tick` of the room serves all of them.
+ * Every queue belongs to one room; `tick` of the room serves all of them. When it is full, a tenant
+ * with fewer waiters than another, for its weight, still gets in: the last of the longest queue goes.
  */
 export class WaitingRoom {
   readonly #clock: Clock
   readonly #limit: number
-  readonly #onRefused: () => void
+  readonly #counters: Pick<MutableCounters, 'saturated' | 'displaced'>
   readonly #queues = new Set<WaitQueue<unknown>>()
   #size = 0
+  #peak = 0
 
-  constructor(clock: Clock, limit: number, onRefused: () => void) {
+  constructor(clock: Clock, limit: number, counters: Pick<MutableCounters, 'saturated' | 'displaced'>) {
     this.#clock = clock
     this.#limit = limit
-    this.#onRefused = onRefused
+    this.#counters = counters
   }
 
   /** Callers that wait. */
   get size(): number {
     return this.#size
+  }
+
+  get usage(): Usage {
+    return { used: this.#size, limit: this.#limit, peak: this.#peak }
   }
 
   /** False while any queue has a waiter, be it a caller or the engine itself. */
@@ -57,13 +64,11 @@ export class WaitingRoom {
 
   /** entered is called by a queue before it takes a waiter; one without a caller is the engine's own and always has room. @throws LessorError POOL_SATURATED */
   entered(queue: WaitQueue<unknown>, caller: Caller | undefined): void {
-    if (caller !== undefined && this.#size >= this.#limit) {
-      this.#onRefused()
-      throw new LessorError('POOL_SATURATED', `${this.#size} callers wait for a connection already.`, {
-        retryAfterSeconds: 1,
-      })
+    if (caller !== undefined) {
+      if (this.#size >= this.#limit) this.#makeRoomFor(queue)
+      this.#size += 1
+      this.#peak = Math.max(this.#peak, this.#size)
     }
-    if (caller !== undefined) this.#size += 1
     this.#queues.add(queue)
   }
 
@@ -73,28 +78,50 @@ export class WaitingRoom {
     if (queue.size === 0) this.#queues.delete(queue)
   }
 
+  /** saturated counts a caller that waited in vain and says so. */
   saturated(waitedMs: number): LessorError {
-    this.#onRefused()
+    this.#counters.saturated += 1
     return new LessorError(
       'POOL_SATURATED',
       `No database connection came free within ${Math.round(waitedMs)} ms.`,
       { retryAfterSeconds: 1 },
     )
   }
+
+  #makeRoomFor(queue: WaitQueue<unknown>): void {
+    const full = new LessorError('POOL_SATURATED', `${this.#size} callers wait for a connection already.`, {
+      retryAfterSeconds: 1,
+    })
+    this.#counters.saturated += 1
+    let longest = queue
+    for (const each of this.#queues) if (each.load > longest.load) longest = each
+    // Moving the place must leave the newcomer's queue no longer than the other one.
+    if (longest === queue || longest.load - 1 / longest.weight < queue.load + 1 / queue.weight) throw full
+    this.#counters.displaced += 1
+    longest.refuseLast(full)
+  }
 }
 
-/** WaitQueue is first come, first served. A waiter costs no timer: the room's tick looks after it. */
+/** WaitQueue is one tenant's callers, first come, first served. A waiter costs no timer: the room's tick looks after it. */
 export class WaitQueue<T> {
   readonly #room: WaitingRoom
   /** In order of arrival. Only `add` and `#leave` change it. */
   readonly #waiters = new Set<Entry<T>>()
+  /** See ConnectionTarget.weight. */
+  readonly weight: number
 
-  constructor(room: WaitingRoom) {
+  constructor(room: WaitingRoom, weight = 1) {
     this.#room = room
+    this.weight = weight
   }
 
   get size(): number {
     return this.#waiters.size
+  }
+
+  /** Waiters for each unit of weight. */
+  get load(): number {
+    return this.#waiters.size / this.weight
   }
 
   /** first is the waiter to be served next. */
@@ -121,6 +148,12 @@ export class WaitQueue<T> {
 
   refuseAll(error: Error): void {
     for (const waiter of [...this.#waiters]) this.#refuse(waiter, error)
+  }
+
+  /** refuseLast refuses the caller that came last. */
+  refuseLast(error: Error): void {
+    const last = [...this.#waiters].findLast(({ caller }) => caller !== undefined)
+    if (last !== undefined) this.#refuse(last, error)
   }
 
   tick(now: number): void {

@@ -58,6 +58,12 @@ export class DataServers {
     return this.#admin
   }
 
+  /** ping resolves when a server answers its administrator. @throws LessorError SERVER_NOT_FOUND, SERVER_UNAVAILABLE */
+  async ping(name: string): Promise<void> {
+    this.#assertKnown(name)
+    await this.#admin.ping()
+  }
+
   list(): Promise<readonly DataServer[]> {
     return listServers(this.#db)
   }

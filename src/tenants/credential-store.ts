@@ -1,6 +1,5 @@
-import type { Colour } from '../placement/placement.ts'
 import { type Db, sql } from '../pool/statement.ts'
-import type { PlacementName, Quota, TenantStatus } from './tenant.ts'
+import type { Colour, PlacementName, Quota, TenantStatus } from './tenant.ts'
 
 export interface Credential {
   readonly tenantId: string
@@ -33,14 +32,22 @@ export async function saveCredential(db: Db, credential: Credential): Promise<vo
         created_at = now()`)
 }
 
-/** findLogin reads a tenant's login of the colour in use. */
-export async function findLogin(db: Db, tenantId: string): Promise<SealedLogin | undefined> {
+/** findLogin reads a tenant's login of the colour in use, or of the one that is asked for. */
+export async function findLogin(db: Db, tenantId: string, colour?: Colour): Promise<SealedLogin | undefined> {
+  const wanted = colour === undefined ? sql`t.colour` : sql`${colour}::text`
   const [row] = await db.query<SealedLogin>(sql`
-    select t.id as "tenantId", t.status, t.placement, t.server, t.colour, t.quota, c.envelope
+    select t.id as "tenantId", t.status, t.placement, t.server, ${wanted} as colour, t.quota, c.envelope
     from lessor.tenants t
-    left join lessor.credentials c on c.tenant_id = t.id and c.colour = t.colour
+    left join lessor.credentials c on c.tenant_id = t.id and c.colour = ${wanted}
     where t.id = ${tenantId}`)
   return row
+}
+
+/** removeIdleCredential removes the login that is not in use. */
+export async function removeIdleCredential(db: Db, tenantId: string): Promise<void> {
+  await db.query(sql`
+    delete from lessor.credentials c using lessor.tenants t
+    where t.id = c.tenant_id and c.tenant_id = ${tenantId} and c.colour <> t.colour`)
 }
 
 /** removeCredentials removes the logins of both colours. */

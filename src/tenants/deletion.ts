@@ -8,10 +8,11 @@ import type { AfterStep, DeleteStep, Job } from './job.ts'
 import { type ClaimTicket, insertJob } from './job-store.ts'
 import { type Claim, ClaimLostError, type Jobs } from './jobs.ts'
 import { type Placements, requirePlacement } from './login.ts'
+import { type SettleOptions, settle } from './settle.ts'
 import type { PlacementName, Tenant } from './tenant.ts'
 import { findTenant, moveTenant } from './tenant-store.ts'
 
-export interface DeletionOptions {
+export interface DeletionOptions extends SettleOptions {
   readonly db: ScriptDb
   readonly servers: DataServers
   readonly placements: Placements
@@ -24,12 +25,14 @@ export interface DeletionOptions {
 export interface BegunDeletion {
   readonly ticket: ClaimTicket
   readonly job: Job
+  /** Of the change that tells the processes. */
+  readonly version: bigint
 }
 
 interface Step {
   readonly name: Exclude<DeleteStep, 'begin'>
   /** Can be run again. */
-  run(tenant: Tenant, claim: Claim): Promise<void>
+  run(tenant: Tenant, claim: Claim, version: bigint | undefined): Promise<void>
 }
 
 /**
@@ -41,8 +44,9 @@ export class Deletion {
   readonly #steps: readonly Step[] = [
     {
       name: 'drain',
-      run: async ({ id }) => {
-        await this.#options.pools.evict(id, 'deletion')
+      run: async ({ id }, claim, version) => {
+        const told = version ?? (await this.#tell(id))
+        await Promise.all([this.#options.pools.evict(id, 'deletion'), settle(this.#options, claim.job, told)])
       },
     },
     {
@@ -66,33 +70,43 @@ export class Deletion {
 
   /** begin moves the tenant to `deleting`; undefined when its status does not allow that. */
   async begin(tenantId: string): Promise<BegunDeletion | undefined> {
-    const { db, jobs } = this.#options
+    const { changes, db, jobs } = this.#options
     return db.transaction(async (tx) => {
       if (!(await moveTenant(tx, tenantId, 'delete'))) return undefined
       const ticket = jobs.ticket()
-      return { ticket, job: await insertJob(tx, ticket, { kind: 'delete', tenantId, step: 'begin' }) }
+      const job = await insertJob(tx, ticket, { kind: 'delete', tenantId, step: 'begin' })
+      return { ticket, job, version: await changes.publish(tx, { kind: 'deletion', tenantId }) }
     })
   }
 
-  /** run does all steps, also those that an earlier attempt has done: this process may have a pool as well. */
-  async run(claim: Claim): Promise<void> {
+  /**
+   * run does all steps, also those that an earlier attempt has done: this process may have a pool as
+   * well. Without `version` the processes are told once more.
+   */
+  async run(claim: Claim, version?: bigint): Promise<void> {
     const tenant = await findTenant(this.#options.db, claim.job.tenantId)
     if (tenant?.status !== 'deleting') throw new ClaimLostError()
     for (const step of this.#steps) {
       await claim.enter(step.name)
-      await step.run(tenant, claim)
+      await step.run(tenant, claim, version)
       await this.#options.afterStep?.('delete', step.name)
     }
   }
 
   async #bury(tenantId: string, claim: Claim): Promise<void> {
-    const { db, keys } = this.#options
+    const { changes, db, keys } = this.#options
     await db.transaction(async (tx) => {
       await claim.finish(tx)
       await removeCredentials(tx, tenantId)
       await keys.removeAll(tx, tenantId)
       if (!(await moveTenant(tx, tenantId, 'bury'))) throw new Error('bug: a job buries a tenant that lives')
+      await changes.publish(tx, { kind: 'key', tenantId })
     })
+  }
+
+  #tell(tenantId: string): Promise<bigint> {
+    const { changes, db } = this.#options
+    return db.transaction((tx) => changes.publish(tx, { kind: 'deletion', tenantId }))
   }
 
   #placement(name: PlacementName): Placement {

@@ -1,3 +1,4 @@
+import { LessorError } from '../errors.ts'
 import { type Db, sql } from '../pool/statement.ts'
 import type { Job, JobKind } from './job.ts'
 
@@ -11,7 +12,10 @@ export interface ClaimTicket {
 
 const COLUMNS = sql`id, kind, tenant_id as "tenantId", step, attempts`
 
-/** insertJob makes a job that the ticket's holder has claimed. */
+/**
+ * insertJob makes a job that the ticket's holder has claimed.
+ * @throws LessorError TENANT_BUSY when another job works on the tenant
+ */
 export async function insertJob(
   db: Db,
   ticket: ClaimTicket,
@@ -21,8 +25,9 @@ export async function insertJob(
     insert into lessor.jobs (id, kind, tenant_id, step, claimed_by, claimed_until)
     values (${ticket.jobId}, ${job.kind}, ${job.tenantId}, ${job.step}, ${ticket.token},
       now() + ${ticket.claimMs}::integer * interval '1 millisecond')
+    on conflict (tenant_id) do nothing
     returning ${COLUMNS}`)
-  if (row === undefined) throw new Error('bug: a job was not inserted')
+  if (row === undefined) throw new LessorError('TENANT_BUSY', undefined, { retryAfterSeconds: 1 })
   return row
 }
 

@@ -8,7 +8,14 @@ export interface Job {
   readonly attempts: number
 }
 
-export type JobKind = 'onboard' | 'delete'
+export const JOB_KINDS = ['onboard', 'delete', 'rotate'] as const
+export type JobKind = (typeof JOB_KINDS)[number]
+
+/** TenantJob is the job that works on a tenant, as operators see it; a tenant has one at most. */
+export interface TenantJob extends Pick<Job, 'kind' | 'step' | 'attempts'> {
+  /** Code of the last attempt's failure. */
+  readonly error: string | null
+}
 
 /** ONBOARD_STEPS in order. A failure, or the death of the process, undoes what was done, in reverse. */
 export const ONBOARD_STEPS = ['reserve', 'logins', 'credential', 'check', 'key', 'activate'] as const
@@ -21,10 +28,20 @@ export type OnboardStep = (typeof ONBOARD_STEPS)[number]
 export const DELETE_STEPS = ['begin', 'drain', 'logins', 'rows', 'bury'] as const
 export type DeleteStep = (typeof DELETE_STEPS)[number]
 
-/** AfterStep is called when a step is done; for tests that end the process there. */
-export type AfterStep = (kind: JobKind, step: OnboardStep | DeleteStep) => void | Promise<void>
+/**
+ * ROTATE_STEPS in order. `flip` puts the new login into use and ends with the job at `drain`, in one
+ * transaction: a rotation that has not come so far is undone, one that has is finished.
+ */
+export const ROTATE_STEPS = ['begin', 'login', 'credential', 'check', 'flip', 'drain', 'retire'] as const
+export type RotateStep = (typeof ROTATE_STEPS)[number]
 
-/** JobObserver hears of attempts that failed and will be tried again. Must not throw. */
+/** AfterStep is called when a step is done; for tests that end the process there. */
+export type AfterStep = (kind: JobKind, step: OnboardStep | DeleteStep | RotateStep) => void | Promise<void>
+
+/** JobObserver hears of what operators should know. Must not throw. */
 export interface JobObserver {
+  /** An attempt failed and will be made again. */
   failed(job: Job, error: unknown): void
+  /** A login is ended though another process may still use it: that had its time to drain. */
+  overdue(job: Job): void
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { LessorError } from '../errors.ts'
+import { isLessorError, LessorError } from '../errors.ts'
 import { errorCode } from '../pool/driver-errors.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Job, JobObserver } from './job.ts'
@@ -34,9 +34,9 @@ export class Claim {
     this.job = job
   }
 
-  /** enter notes that a step is about to run, so that it is finished or undone whatever happens. */
-  async enter(step: string): Promise<void> {
-    held(await enterStep(this.#db, this.#ticket, step))
+  /** enter notes that a step is about to run, so that it is finished or undone whatever happens; in a transaction if one is given. */
+  async enter(step: string, db: Db = this.#db): Promise<void> {
+    held(await enterStep(db, this.#ticket, step))
   }
 
   async renew(): Promise<void> {
@@ -52,9 +52,10 @@ export class Claim {
     held(await finishJob(tx, this.#ticket))
   }
 
-  /** release leaves the job to whoever takes it next, later after each attempt. */
+  /** release leaves the job to whoever takes it next: at once when this process closes, else later after each attempt. */
   async release(error: unknown): Promise<void> {
-    const retryMs = this.#ticket.claimMs * Math.min(this.job.attempts, 10)
+    const closing = isLessorError(error, 'SHUTTING_DOWN')
+    const retryMs = closing ? 0 : this.#ticket.claimMs * Math.min(this.job.attempts, 10)
     await releaseJob(this.#db, this.#ticket, { error: errorCode(error) ?? 'INTERNAL', retryMs })
   }
 }
@@ -72,7 +73,7 @@ export class Jobs {
   readonly #claimMs: number
   readonly #observer: JobObserver
   readonly #running = new Set<Promise<unknown>>()
-  #closing = false
+  readonly #closing = new AbortController()
 
   constructor(options: JobsOptions) {
     this.#db = options.db
@@ -82,7 +83,12 @@ export class Jobs {
 
   /** True once `close` was called. */
   get closing(): boolean {
-    return this.#closing
+    return this.#closing.signal.aborted
+  }
+
+  /** Aborts, with SHUTTING_DOWN, once `close` was called: for work that may as well be done by somebody else. */
+  get signal(): AbortSignal {
+    return this.#closing.signal
   }
 
   /** ticket makes the claim on a job that is about to be inserted. */
@@ -92,7 +98,7 @@ export class Jobs {
 
   /** take claims a job that was left behind; undefined when there is none, or the service closes. */
   async take(): Promise<{ readonly ticket: ClaimTicket; readonly job: Job } | undefined> {
-    if (this.#closing) return undefined
+    if (this.closing) return undefined
     const token = randomUUID()
     const job = await takeJob(this.#db, { token, claimMs: this.#claimMs })
     return job && { ticket: { jobId: job.id, token, claimMs: this.#claimMs }, job }
@@ -100,7 +106,7 @@ export class Jobs {
 
   /** track runs work that `close` waits for. @throws LessorError SHUTTING_DOWN */
   async track<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#closing) throw new LessorError('SHUTTING_DOWN')
+    if (this.closing) throw new LessorError('SHUTTING_DOWN')
     return this.#count(work())
   }
 
@@ -136,7 +142,7 @@ export class Jobs {
 
   /** close takes no new work and resolves when what runs has ended. */
   async close(): Promise<void> {
-    this.#closing = true
+    this.#closing.abort(new LessorError('SHUTTING_DOWN'))
     while (this.#running.size > 0) await Promise.allSettled(this.#running)
   }
 

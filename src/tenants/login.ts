@@ -54,5 +54,6 @@ export async function openLogin(options: LoginOptions, sealed: SealedLogin): Pro
     password,
     parameters: { application_name: 'lessor', ...login.parameters },
     ...(quota.connections !== undefined && { maxConnections: quota.connections }),
+    ...(quota.weight !== undefined && { weight: quota.weight }),
   }
 }

@@ -1,24 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import { Gate } from '../access/gate.ts'
 import type { IssuedKey, KeyService } from '../access/key-service.ts'
 import { LessorError } from '../errors.ts'
-import type { Placement, RoleLimits } from '../placement/placement.ts'
-import { randomPassword, scramVerifier } from '../placement/scram.ts'
-import type { Connect } from '../pool/contract.ts'
+import { randomPassword } from '../placement/scram.ts'
 import type { Db, ScriptDb } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
-import type { DataServers } from '../servers/data-servers.ts'
 import type { Vault } from '../vault/vault.ts'
-import { findLogin, removeCredentials, saveCredential } from './credential-store.ts'
+import { removeCredentials } from './credential-store.ts'
 import { Idempotency } from './idempotency.ts'
 import type { IdempotentRequest } from './idempotency-store.ts'
 import type { AfterStep, Job, OnboardStep } from './job.ts'
 import { type ClaimTicket, insertJob } from './job-store.ts'
 import { type Claim, ClaimLostError, type Jobs } from './jobs.ts'
-import { credentialContext, openLogin, type Placements, requirePlacement } from './login.ts'
-import { checkLogin } from './login-check.ts'
 import type { Name } from './name.ts'
 import { requireNamespace } from './namespace-service.ts'
+import { type NewLogin, type NewLoginOptions, NewLogins, type Place, placeOf } from './new-login.ts'
 import type { PlacementName, Quota, Tenant } from './tenant.ts'
 import { type OnboardedBody, toTenantBody } from './tenant-body.ts'
 import { findTenant, insertTenant, moveTenant, removeReservation } from './tenant-store.ts'
@@ -26,20 +21,10 @@ import { findTenant, insertTenant, moveTenant, removeReservation } from './tenan
 /** The colour of a tenant's first login; rotation flips it. */
 const FIRST_COLOUR = 'blue'
 
-/** Logins tried out at once; their connections come on top of the pools' budgets. */
-const CHECKS_AT_ONCE = 2
-
-export interface OnboardingOptions {
+export interface OnboardingOptions extends NewLoginOptions {
   readonly db: ScriptDb
-  readonly servers: DataServers
-  readonly placements: Placements
   readonly vault: Vault
   readonly keys: Pick<KeyService, 'issue' | 'removeAll'>
-  readonly connect: Connect
-  /** What one login role can take from its server. */
-  readonly limits: RoleLimits
-  /** Longest time to try out a new login. */
-  readonly checkTimeoutMs: number
   readonly jobs: Jobs
   readonly afterStep: AfterStep | undefined
 }
@@ -56,8 +41,7 @@ export interface OnboardRequest {
 /** Work is what the steps of one onboarding share. */
 interface Work {
   readonly tenant: Pick<Tenant, 'id' | 'namespaceId'>
-  readonly placement: Placement
-  readonly admin: ScriptDb
+  readonly place: Place
 }
 
 /** Made is what one step makes for the next ones; it is nowhere else in plain. */
@@ -87,21 +71,21 @@ interface Reservation {
 export class Onboarding {
   readonly #options: OnboardingOptions
   readonly #idempotency: Idempotency
-  readonly #checks = new Gate({ concurrency: CHECKS_AT_ONCE, maxWaiting: Number.POSITIVE_INFINITY })
+  readonly #logins: NewLogins
   readonly #steps: readonly Step[] = [
     {
       name: 'logins',
-      run: (work, made) => this.#makeLogin(work, made),
-      undo: ({ placement, admin, tenant }) => placement.unprovision(admin, tenant.id),
+      run: (work, { password }) => this.#logins.make(firstLogin(work), password),
+      undo: ({ place: { placement, admin }, tenant }) => placement.unprovision(admin, tenant.id),
     },
     {
       name: 'credential',
-      run: (work, made) => this.#sealCredential(work, made),
+      run: (work, { password }) => this.#logins.seal(firstLogin(work), password),
       undo: ({ tenant }) => removeCredentials(this.#options.db, tenant.id),
     },
     {
       name: 'check',
-      run: (work) => this.#checkLogin(work),
+      run: (work) => this.#logins.check(firstLogin(work)),
       undo: async () => {},
     },
     {
@@ -118,6 +102,7 @@ export class Onboarding {
 
   constructor(options: OnboardingOptions) {
     this.#options = options
+    this.#logins = new NewLogins(options)
     this.#idempotency = new Idempotency(options.vault)
   }
 
@@ -125,7 +110,7 @@ export class Onboarding {
    * run makes a tenant, or resolves with the stored answer to an earlier request with the same key.
    * @throws LessorError NAMESPACE_NOT_FOUND, SERVER_NOT_FOUND, PLACEMENT_UNAVAILABLE,
    *   TENANT_NAME_TAKEN, IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, POOL_OPEN_FAILED,
-   *   SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
+   *   POOL_SATURATED, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
    */
   async run(request: OnboardRequest, key: IdempotentRequest | undefined): Promise<OnboardedBody> {
     const reserved = await this.#reserve(request, key)
@@ -139,7 +124,7 @@ export class Onboarding {
   async resume(job: Job): Promise<void> {
     const tenant = await findTenant(this.#options.db, job.tenantId)
     if (tenant?.status !== 'provisioning') return
-    await this.#takeBack({ tenant, ...this.#place(tenant) }, job.step)
+    await this.#takeBack({ tenant, place: placeOf(this.#options, tenant) }, job.step)
   }
 
   async #reserve(request: OnboardRequest, key: IdempotentRequest | undefined): Promise<Reservation | string> {
@@ -147,7 +132,7 @@ export class Onboarding {
     const id = randomUUID()
     const { name, placement, server, quota } = request
     // Before the transaction: what cannot be offered needs no row.
-    const place = this.#place(request)
+    const place = placeOf(this.#options, request)
     return db.transaction(async (tx) => {
       const replay = key && (await this.#idempotency.claim(tx, key, id))
       if (replay !== undefined) return replay
@@ -161,7 +146,7 @@ export class Onboarding {
       }
       const ticket = jobs.ticket()
       const job = await insertJob(tx, ticket, { kind: 'onboard', tenantId: id, step: 'reserve' })
-      return { job, ticket, work: { tenant: { id, namespaceId }, ...place } }
+      return { job, ticket, work: { tenant: { id, namespaceId }, place } }
     })
   }
 
@@ -189,34 +174,6 @@ export class Onboarding {
     await this.#options.afterStep?.('onboard', 'activate')
     if (answer === undefined) throw new Error('bug: a tenant was made active without an answer')
     return answer
-  }
-
-  async #makeLogin({ placement, admin, tenant }: Work, { password }: Made): Promise<void> {
-    await placement.provision(admin, {
-      tenantId: tenant.id,
-      colour: FIRST_COLOUR,
-      verifier: scramVerifier(password),
-      limits: this.#options.limits,
-    })
-  }
-
-  async #sealCredential({ tenant }: Work, { password }: Made): Promise<void> {
-    const { db, vault } = this.#options
-    const envelope = await vault.seal(password.reveal(), credentialContext(tenant.id))
-    const keyId = vault.keyId(envelope)
-    await saveCredential(db, { tenantId: tenant.id, colour: FIRST_COLOUR, envelope, keyId })
-  }
-
-  /** Goes the way that the pool will go: from the stored credential to a login. */
-  async #checkLogin({ placement, tenant }: Work): Promise<void> {
-    const { db, connect, checkTimeoutMs } = this.#options
-    const sealed = await findLogin(db, tenant.id)
-    // Only whoever took the job over removes the row.
-    if (sealed === undefined) throw new ClaimLostError()
-    const target = await openLogin(this.#options, sealed)
-    await this.#checks.run(() =>
-      checkLogin({ connect, placement, target, tenantId: tenant.id, timeoutMs: checkTimeoutMs }),
-    )
   }
 
   /** `answer` is called before the commit. */
@@ -274,11 +231,10 @@ export class Onboarding {
     // With the row go its job, its key, and the Idempotency-Key.
     await removeReservation(this.#options.db, work.tenant.id)
   }
+}
 
-  #place(asked: Pick<Tenant, 'placement' | 'server'>): Pick<Work, 'placement' | 'admin'> {
-    const { placements, servers } = this.#options
-    return { placement: requirePlacement(placements, asked.placement), admin: servers.admin(asked.server) }
-  }
+function firstLogin({ tenant, place }: Work): NewLogin {
+  return { tenantId: tenant.id, colour: FIRST_COLOUR, place }
 }
 
 function interrupted(cause: ClaimLostError): LessorError {

@@ -3,17 +3,19 @@ import type { Deletion } from './deletion.ts'
 import { purgeAnswers } from './idempotency-store.ts'
 import type { Claim, Jobs } from './jobs.ts'
 import type { Onboarding } from './onboarding.ts'
+import type { Rotation } from './rotation.ts'
 
 export interface RecoveryOptions {
   readonly db: Db
   readonly jobs: Jobs
   readonly onboarding: Pick<Onboarding, 'resume'>
   readonly deletion: Pick<Deletion, 'run'>
+  readonly rotation: Pick<Rotation, 'resume'>
 }
 
 /**
- * Recovery takes over jobs whose claim has run out: it takes back onboardings and finishes
- * deletions. Several processes may run it at once.
+ * Recovery takes over jobs whose claim has run out: it takes back onboardings, finishes deletions,
+ * and does either with rotations. Several processes may run it at once.
  */
 export class Recovery {
   readonly #options: RecoveryOptions
@@ -45,12 +47,14 @@ export class Recovery {
   }
 
   #resume(claim: Claim): Promise<void> {
-    const { onboarding, deletion } = this.#options
+    const { onboarding, deletion, rotation } = this.#options
     switch (claim.job.kind) {
       case 'onboard':
         return onboarding.resume(claim.job)
       case 'delete':
         return deletion.run(claim)
+      case 'rotate':
+        return rotation.resume(claim)
     }
   }
 }

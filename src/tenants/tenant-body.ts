@@ -1,5 +1,7 @@
 import { type Static, Type } from 'typebox'
-import { PLACEMENTS, TENANT_STATUSES, type Tenant } from './tenant.ts'
+import { JOB_KINDS } from './job.ts'
+import { MAX_WEIGHT } from './quota.ts'
+import { COLOURS, PLACEMENTS, TENANT_STATUSES, type Tenant } from './tenant.ts'
 
 const Time = Type.String({ format: 'date-time' })
 
@@ -7,6 +9,13 @@ export const QuotaSchema = Type.Object(
   {
     connections: Type.Optional(
       Type.Integer({ minimum: 1, maximum: 100_000, description: 'Database connections in one process' }),
+    ),
+    weight: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: MAX_WEIGHT,
+        description: 'Its part where connections are short, against 1 of a tenant without a weight',
+      }),
     ),
   },
   { additionalProperties: false },
@@ -20,6 +29,22 @@ export const TenantSchema = Type.Object({
   server: Type.String(),
   status: Type.Enum(TENANT_STATUSES),
   quota: QuotaSchema,
+  generation: Type.Integer({ description: 'Goes up whenever older pools must drain' }),
+  colour: Type.Enum(COLOURS, { description: 'The one of its two logins that is in use; rotation flips it' }),
+  job: Type.Union(
+    [
+      Type.Object({
+        kind: Type.Enum(JOB_KINDS),
+        step: Type.String(),
+        attempts: Type.Integer(),
+        error: Type.Union([Type.String(), Type.Null()], {
+          description: "Code of the last attempt's failure",
+        }),
+      }),
+      Type.Null(),
+    ],
+    { description: 'What is being done with it; null most of the time' },
+  ),
   created_at: Time,
   updated_at: Time,
 })
@@ -44,6 +69,9 @@ export function toTenantBody(tenant: Tenant): TenantBody {
     server: tenant.server,
     status: tenant.status,
     quota: { ...tenant.quota },
+    generation: tenant.generation,
+    colour: tenant.colour,
+    job: tenant.job && { ...tenant.job },
     created_at: tenant.createdAt.toISOString(),
     updated_at: tenant.updatedAt.toISOString(),
   }

@@ -46,6 +46,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
             'PLACEMENT_UNAVAILABLE',
             'SERVER_UNAVAILABLE',
             'POOL_OPEN_FAILED',
+            'POOL_SATURATED',
             'AUTHENTICATION_BUSY',
             'SHUTTING_DOWN',
           ),
@@ -136,6 +137,38 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
     async ({ params }) => toTenantBody(await tenants.resume(params.id.toLowerCase())),
   )
 
+  fastify.post(
+    '/v1/tenants/:id/rotate-credential',
+    {
+      schema: {
+        tags,
+        summary: "Rotate a tenant's database credential",
+        description:
+          'Makes a new login and tries it out; the answer comes when it is in use. Requests go on meanwhile, ' +
+          'those under way with the old login, which is dropped when every process has drained its older ' +
+          'pools. Until then the tenant shows the job `rotate`. A rotation that fails changes nothing.',
+        params: TenantParams,
+        response: {
+          202: TenantSchema,
+          ...problemResponses(
+            ...ONE,
+            'TENANT_STATUS_CONFLICT',
+            'TENANT_BUSY',
+            'PLACEMENT_UNAVAILABLE',
+            'SERVER_UNAVAILABLE',
+            'POOL_OPEN_FAILED',
+            'POOL_SATURATED',
+            'SHUTTING_DOWN',
+          ),
+        },
+      },
+    },
+    async ({ params }, reply) => {
+      const tenant = await tenants.rotateCredential(params.id.toLowerCase())
+      return reply.code(202).send(toTenantBody(tenant))
+    },
+  )
+
   fastify.delete(
     '/v1/tenants/:id',
     {
@@ -146,7 +179,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         params: TenantParams,
         response: {
           202: TenantSchema,
-          ...problemResponses(...ONE, 'TENANT_STATUS_CONFLICT', 'SHUTTING_DOWN'),
+          ...problemResponses(...ONE, 'TENANT_STATUS_CONFLICT', 'TENANT_BUSY', 'SHUTTING_DOWN'),
         },
       },
     },

@@ -2,6 +2,8 @@ import { LessorError } from '../errors.ts'
 import { errorCode } from '../pool/driver-errors.ts'
 import type { Db } from '../pool/statement.ts'
 import { DEFAULT_SERVER } from '../servers/data-server.ts'
+import type { DataServers } from '../servers/data-servers.ts'
+import type { Vault } from '../vault/vault.ts'
 import { decodeCursor, type Page, toPage } from './cursor.ts'
 import { type BegunDeletion, Deletion, type DeletionOptions } from './deletion.ts'
 import { idempotentRequest } from './idempotency.ts'
@@ -11,7 +13,9 @@ import { parseTenantName } from './name.ts'
 import { DEFAULT_NAMESPACE } from './namespace.ts'
 import { requireNamespace } from './namespace-service.ts'
 import { Onboarding, type OnboardingOptions } from './onboarding.ts'
+import { parseQuota } from './quota.ts'
 import { Recovery } from './recovery.ts'
+import { Rotation, type RotationOptions } from './rotation.ts'
 import type { PlacementName, Quota, Tenant, TenantStatus } from './tenant.ts'
 import type { OnboardedBody } from './tenant-body.ts'
 import type { TenantDirectory } from './tenant-directory.ts'
@@ -25,10 +29,16 @@ import {
   renameTenant,
 } from './tenant-store.ts'
 
-type Shared = 'jobs' | 'afterStep' | 'keys'
+type Shared = 'jobs' | 'afterStep' | 'keys' | 'pools' | 'servers' | 'vault'
 
-export interface TenantServiceOptions extends Omit<OnboardingOptions, Shared>, Omit<DeletionOptions, Shared> {
+export interface TenantServiceOptions
+  extends Omit<OnboardingOptions, Shared>,
+    Omit<DeletionOptions, Shared>,
+    Omit<RotationOptions, Shared> {
   readonly keys: OnboardingOptions['keys'] & DeletionOptions['keys']
+  readonly pools: OnboardingOptions['pools'] & DeletionOptions['pools'] & RotationOptions['pools']
+  readonly servers: DataServers
+  readonly vault: Vault
   readonly directory: Pick<TenantDirectory, 'forget'>
   /** Most connections that a quota may grant. */
   readonly maxConnections: number
@@ -67,6 +77,7 @@ export class TenantService {
   readonly #jobs: Jobs
   readonly #onboarding: Onboarding
   readonly #deletion: Deletion
+  readonly #rotation: Rotation
   readonly #recovery: Recovery
 
   constructor(options: TenantServiceOptions) {
@@ -76,11 +87,13 @@ export class TenantService {
     this.#jobs = new Jobs({ db, claimMs: options.jobClaimMs, observer: options.jobObserver })
     this.#onboarding = new Onboarding({ ...options, jobs: this.#jobs, afterStep })
     this.#deletion = new Deletion({ ...options, jobs: this.#jobs, afterStep })
+    this.#rotation = new Rotation({ ...options, jobs: this.#jobs, afterStep })
     this.#recovery = new Recovery({
       db,
       jobs: this.#jobs,
       onboarding: this.#onboarding,
       deletion: this.#deletion,
+      rotation: this.#rotation,
     })
   }
 
@@ -98,7 +111,7 @@ export class TenantService {
       namespace: request.namespace ?? DEFAULT_NAMESPACE,
       placement: request.placement ?? 'role',
       server: request.server ?? DEFAULT_SERVER,
-      quota: this.#checkQuota(request.quota ?? {}),
+      quota: parseQuota(request.quota ?? {}, this.#options.maxConnections),
     }
     const key = idempotency && idempotentRequest(idempotency.scope, idempotency.key, checked)
     return this.#jobs.track(() => this.#onboarding.run(checked, key))
@@ -140,11 +153,14 @@ export class TenantService {
    */
   async update(id: string, change: { readonly name?: string; readonly quota?: Quota }): Promise<Tenant> {
     const name = change.name === undefined ? undefined : parseTenantName(change.name)
-    const quota = change.quota === undefined ? undefined : this.#checkQuota(change.quota)
+    const quota = change.quota && parseQuota(change.quota, this.#options.maxConnections)
     const changed = await this.#options.db
       .transaction(async (tx) => {
         const renamed = name === undefined || (await renameTenant(tx, id, name))
-        return renamed && (quota === undefined || (await changeQuota(tx, id, quota)))
+        if (!renamed || quota === undefined) return renamed
+        if (!(await changeQuota(tx, id, quota))) return false
+        await this.#options.changes.publish(tx, { kind: 'quota', tenantId: id })
+        return true
       })
       .catch((error: unknown) => {
         if (errorCode(error) !== UNIQUE_VIOLATION) throw error
@@ -173,9 +189,18 @@ export class TenantService {
   }
 
   /**
+   * rotateCredential gives the tenant a new login and resolves with it once that is in use; the old
+   * one works until every process has drained its older pools, then it is dropped. Nobody's request notices.
+   * @throws LessorError SHUTTING_DOWN, and what Rotation.run throws
+   */
+  async rotateCredential(id: string): Promise<Tenant> {
+    return this.#jobs.track(() => this.#rotation.run(id))
+  }
+
+  /**
    * delete begins a deletion and resolves with the tenant, then `deleting`; the rest goes on in the
    * background. A tenant that is being deleted, or is deleted, stays as it is.
-   * @throws LessorError TENANT_NOT_FOUND, TENANT_STATUS_CONFLICT
+   * @throws LessorError TENANT_NOT_FOUND, TENANT_STATUS_CONFLICT, TENANT_BUSY
    */
   async delete(id: string): Promise<Tenant> {
     return this.#jobs.track(async () => {
@@ -203,31 +228,21 @@ export class TenantService {
   }
 
   /** Finishes a deletion, or leaves that to recovery. Never rejects. */
-  async #finish({ ticket, job }: BegunDeletion): Promise<void> {
+  async #finish({ ticket, job, version }: BegunDeletion): Promise<void> {
     await this.#jobs.attempt(ticket, job, async (claim) => {
       await this.#options.afterStep?.('delete', 'begin')
-      await this.#deletion.run(claim)
+      await this.#deletion.run(claim, version)
     })
   }
 
   async #move(id: string, name: MoveName, action: string): Promise<Tenant> {
-    await moveTenant(this.#db, id, name)
+    await this.#db.transaction(async (tx) => {
+      if (!(await moveTenant(tx, id, name))) return
+      await this.#options.changes.publish(tx, { kind: 'status', tenantId: id })
+    })
     this.#options.directory.forget(id)
     const tenant = await this.get(id)
     if (tenant.status !== MOVES[name].to) throw statusConflict(tenant.status, action)
     return tenant
-  }
-
-  #checkQuota(quota: Quota): Quota {
-    const { maxConnections } = this.#options
-    const { connections } = quota
-    if (connections === undefined) return {}
-    if (Number.isInteger(connections) && connections >= 1 && connections <= maxConnections) {
-      return { connections }
-    }
-    const message = `must be an integer from 1 to ${maxConnections}`
-    throw new LessorError('INVALID_REQUEST', `The quota's connections ${message}.`, {
-      errors: [{ in: 'body', path: '/quota/connections', message }],
-    })
   }
 }

@@ -1,11 +1,13 @@
 import { type Db, type Statement, sql } from '../pool/statement.ts'
 import type { Name } from './name.ts'
-import type { PlacementName, Quota, Tenant, TenantRef, TenantStatus } from './tenant.ts'
+import type { Colour, PlacementName, Quota, Tenant, TenantRef, TenantStatus } from './tenant.ts'
 import { MOVES, type MoveName } from './tenant-status.ts'
 
 const COLUMNS = sql`
   t.id, t.name, n.name as namespace, t.namespace_id as "namespaceId", t.placement, t.server, t.status,
-  t.generation, t.quota, t.created_at as "createdAt", t.updated_at as "updatedAt"`
+  t.generation, t.colour, t.quota, t.created_at as "createdAt", t.updated_at as "updatedAt",
+  (select json_build_object('kind', kind, 'step', step, 'attempts', attempts, 'error', error)
+   from lessor.jobs where tenant_id = t.id) as job`
 
 export interface NewTenant {
   readonly id: string
@@ -36,13 +38,12 @@ export async function findTenant(db: Db, id: string): Promise<Tenant | undefined
   return row
 }
 
-/** findTenantRef reads the little that a request needs of a tenant. */
-export async function findTenantRef(db: Db, id: string): Promise<TenantRef | undefined> {
-  const [row] = await db.query<TenantRef>(sql`
+/** findTenantRefs reads the little that a request needs of its tenant, for many at once; unknown ids are left out. */
+export async function findTenantRefs(db: Db, ids: readonly string[]): Promise<readonly TenantRef[]> {
+  return db.query<TenantRef>(sql`
     select id as "tenantId", generation, namespace_id as "namespaceId", status
     from lessor.tenants
-    where id = ${id}`)
-  return row
+    where id = any(${ids}::uuid[])`)
 }
 
 export interface TenantFilter {
@@ -115,6 +116,22 @@ export async function changeQuota(db: Db, id: string, quota: Quota): Promise<boo
     set quota = ${value}, generation = generation + (quota is distinct from ${value})::integer,
         updated_at = now()
     where id = ${id} and status in ('active', 'suspended')
+    returning id`,
+  )
+}
+
+/**
+ * flipColour puts the login of this colour into use, which starts a new generation; false when the
+ * tenant does not live, or has no such login, or uses it already.
+ */
+export async function flipColour(db: Db, id: string, to: Colour): Promise<boolean> {
+  return changed(
+    db,
+    sql`
+    update lessor.tenants t
+    set colour = ${to}, generation = generation + 1, updated_at = now()
+    where id = ${id} and status in ('active', 'suspended') and colour <> ${to}
+      and exists (select from lessor.credentials where tenant_id = t.id and colour = ${to})
     returning id`,
   )
 }

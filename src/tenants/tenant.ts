@@ -1,3 +1,5 @@
+import type { TenantJob } from './job.ts'
+
 /** PLACEMENTS is where a tenant's rows live and what walls them off. */
 export const PLACEMENTS = ['row', 'role', 'schema', 'database'] as const
 export type PlacementName = (typeof PLACEMENTS)[number]
@@ -5,10 +7,21 @@ export type PlacementName = (typeof PLACEMENTS)[number]
 export const TENANT_STATUSES = ['provisioning', 'active', 'suspended', 'deleting', 'deleted'] as const
 export type TenantStatus = (typeof TENANT_STATUSES)[number]
 
+/** COLOURS names a tenant's two logins; one is in use, rotation makes the other one, then flips. */
+export const COLOURS = ['blue', 'green'] as const
+export type Colour = (typeof COLOURS)[number]
+
+/** otherColour is the login that is not in use while this one is. */
+export function otherColour(colour: Colour): Colour {
+  return colour === 'blue' ? 'green' : 'blue'
+}
+
 /** Quota is what a tenant may use at most; an absent limit is the service's own. */
 export interface Quota {
   /** Database connections of this tenant in one process. */
   readonly connections?: number
+  /** The tenant's part where connections are short, from 1 to 100; 1 by default. */
+  readonly weight?: number
 }
 
 /** Tenant is one isolated data store in a namespace. */
@@ -24,9 +37,13 @@ export interface Tenant {
   readonly status: TenantStatus
   /** Goes up whenever older pools must drain. */
   readonly generation: number
+  /** The login in use. */
+  readonly colour: Colour
   readonly quota: Quota
   readonly createdAt: Date
   readonly updatedAt: Date
+  /** What is being done with it; null most of the time. */
+  readonly job: TenantJob | null
 }
 
 /** TenantRef is what a request carries of its tenant: enough to lease its pool without a look-up. */

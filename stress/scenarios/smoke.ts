@@ -8,6 +8,8 @@ export const smoke: Scenario = {
     POOL_MAX_ENTRIES: '16',
     SERVER_MAX_CONNECTIONS: '24',
     POOL_IDLE_SECONDS: '1',
+    // Everything here is reopened soon after its eviction, which else would lengthen the idle time.
+    POOL_MAX_IDLE_SECONDS: '1',
     SWEEP_CRON: '* * * * * *',
   },
   script: { TENANTS: '48', CALLERS: '8', SECONDS: '10' },

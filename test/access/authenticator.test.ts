@@ -4,6 +4,7 @@ import { formatApiKey, makeApiKey, parseApiKey } from '../../src/access/api-key.
 import { Authenticator, type AuthenticatorOptions } from '../../src/access/authenticator.ts'
 import { type IssuedKey, KeyService } from '../../src/access/key-service.ts'
 import type { Principal } from '../../src/access/principal.ts'
+import { Outage } from '../../src/control/outage.ts'
 import { LessorError } from '../../src/errors.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
@@ -339,6 +340,47 @@ t.test('a failure of the control database is passed on and not remembered', asyn
   t.match(await refusal(authenticator, token), { code: 'CONTROL_UNAVAILABLE' })
   db.before = async () => {}
   t.same(await authenticator.authenticate(token), principal)
+})
+
+t.test('a verified key is believed while the control database is away, and no other one', async (t) => {
+  const clock = new ManualClock()
+  const outage = new Outage({ clock, outageMs: 300_000, onBegin() {}, onEnd() {} })
+  const { authenticator, db, issue } = await setUp({ clock, outage })
+  const [key, other] = [await issue(), await issue()]
+  const principal = await authenticator.authenticate(tokenOf(key))
+  const down = () => Promise.reject(new LessorError('CONTROL_UNAVAILABLE'))
+  db.before = down
+  clock.advance(60_000)
+  t.equal(await authenticator.authenticate(tokenOf(key)), principal)
+  const { queries } = db
+  t.equal(authenticator.authenticate(tokenOf(key)), principal, 'from now on at once')
+  t.equal(db.queries, queries, 'and without a try')
+  t.match(await refusal(authenticator, tokenOf(other)), { code: 'CONTROL_UNAVAILABLE' })
+  t.match(await refusal(authenticator, wrongSecret(key)), { code: 'CONTROL_UNAVAILABLE' })
+  clock.advance(240_000)
+  t.match(await refusal(authenticator, tokenOf(key)), { code: 'CONTROL_UNAVAILABLE' }, 'not for ever')
+  db.before = async () => {}
+  await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${key.id}`)
+  outage.answered(clock.now())
+  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' }, 'nor past the end')
+})
+
+t.test('who waits for a row that never comes is believed when the outage is found', async (t) => {
+  const clock = new ManualClock()
+  const outage = new Outage({ clock, outageMs: 300_000, onBegin() {}, onEnd() {} })
+  const { authenticator, db, issue } = await setUp({ clock, outage })
+  const token = tokenOf(await issue())
+  const principal = await authenticator.authenticate(token)
+  clock.advance(60_000)
+  const barrier = new Barrier()
+  db.before = barrier.pass
+  const waiting = authenticator.authenticate(token)
+  await barrier.reached
+  outage.failed(new Error('no answer'))
+  t.equal(await waiting, principal)
+  authenticator.forgetAll()
+  t.ok(authenticator.authenticate(token) instanceof Promise, 'what is forgotten is not believed')
+  barrier.open()
 })
 
 t.test('no more keys are remembered than allowed, the least used go first', async (t) => {

@@ -11,7 +11,7 @@ import { problemPlugin } from '../../src/http/problem-plugin.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { TenantDirectory } from '../../src/tenants/tenant-directory.ts'
-import { findTenantRef } from '../../src/tenants/tenant-store.ts'
+import { findTenantRefs } from '../../src/tenants/tenant-store.ts'
 import { addNamespace, addTenant, CountingDb, controlDatabase, ManualClock, OPERATOR_KEY } from './helpers.ts'
 
 const control = await controlDatabase(t)
@@ -49,7 +49,7 @@ async function service(t: Test, { trusted = [], server = {} }: Options = {}) {
   await fastify.register(problemPlugin)
   await fastify.register(accessPlugin, {
     authenticator: new Authenticator({ db, clock, operatorKey: new Secret(OPERATOR_KEY) }),
-    directory: new TenantDirectory({ clock, load: (id) => findTenantRef(db, id) }),
+    directory: new TenantDirectory({ clock, load: (ids) => findTenantRefs(db, ids) }),
     trustedNetworks: new TrustedNetworks(trusted),
   })
   for (const guard of ['operator', 'principal', 'tenant', 'network'] as const) {

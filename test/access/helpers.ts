@@ -71,8 +71,10 @@ export class CountingDb implements Db {
     return rows
   }
 
-  transaction<T>(fn: (tx: Db) => Promise<T>): Promise<T> {
-    return this.#db.transaction(fn)
+  async transaction<T>(fn: (tx: Db) => Promise<T>): Promise<T> {
+    const result = await this.#db.transaction(fn)
+    await this.after()
+    return result
   }
 }
 

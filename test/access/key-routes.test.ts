@@ -11,7 +11,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { findNamespace } from '../../src/tenants/namespace-store.ts'
 import { TenantDirectory } from '../../src/tenants/tenant-directory.ts'
-import { findTenant, findTenantRef } from '../../src/tenants/tenant-store.ts'
+import { findTenant, findTenantRefs } from '../../src/tenants/tenant-store.ts'
 import { addNamespace, addTenant, CountingDb, controlDatabase, ManualClock, OPERATOR_KEY } from './helpers.ts'
 
 const control = await controlDatabase(t)
@@ -27,7 +27,7 @@ async function service(t: Test) {
   await fastify.register(problemPlugin)
   await fastify.register(accessPlugin, {
     authenticator,
-    directory: new TenantDirectory({ clock, load: (id) => findTenantRef(control, id) }),
+    directory: new TenantDirectory({ clock, load: (ids) => findTenantRefs(control, ids) }),
     trustedNetworks: new TrustedNetworks([]),
   })
   await fastify.register(keyRoutes, {

@@ -47,7 +47,26 @@ t.test('operators look into the pools', async (t) => {
       leases: 0,
       connections: { opening: 0, busy: 0 },
       last_access: /^\d{4}-\d\d-\d\dT.*Z$/,
+      idle_limit_ms: 1000,
+      weight: 1,
+      breaker: { state: 'closed', failures: 0, retry_at: null, last_code: null },
     })
+  })
+
+  t.test('the list says who goes next when room is needed, and why', async (t) => {
+    const { next_evictions } = (await app.operator({ url: '/ops/pools' })).json()
+    const places = next_evictions.filter((each: { reason: string }) => each.reason === 'capacity')
+    t.same(
+      new Set(places.map((each: { tenant_id: string }) => each.tenant_id)),
+      new Set([first.id, second.id]),
+    )
+    t.match(places[0], {
+      server: 'default',
+      connections: 1,
+      cost: Number,
+      why: /^Idle for .*opening it again/,
+    })
+    t.ok(places[0].cost <= places[1].cost, 'in the order in which they go')
   })
 
   t.test('an evicted pool is gone at once, and the request under way finishes', async (t) => {
@@ -70,10 +89,18 @@ t.test('operators look into the pools', async (t) => {
     await until(() => (app.lessor.pools.snapshot(second.id)?.idleMs ?? 0) >= 1000)
     const dry = (await app.operator({ method: 'POST', url: '/ops/sweep?dryRun=true' })).json()
     t.match(dry, { dry_run: true, evicted: [{ tenant_id: second.id, reason: 'idle', why: String }] })
+    t.same(dry.stays, { opening: 0, in_use: 0, recently_used: 0, idle_extended: 0 })
+    t.equal(dry.next_in_ms, null)
     t.equal(app.lessor.pools.snapshot(second.id)?.state, 'ready')
     const real = (await app.operator({ method: 'POST', url: '/ops/sweep' })).json()
     t.match(real, { dry_run: false, evicted: [{ tenant_id: second.id }] })
     t.equal(app.lessor.pools.snapshot(second.id), undefined)
+    await use(second)
+    const stays = (await app.operator({ method: 'POST', url: '/ops/sweep?dryRun=true' })).json()
+    t.match(stays, { evicted: [], stays: { opening: 0, in_use: 0 } })
+    // Coming back at once was thrash, so it is given longer than the second that all have.
+    t.ok(stays.next_in_ms > 0)
+    t.equal(stays.stays.recently_used + stays.stays.idle_extended, 1)
     t.same(
       (await records(app, '/ops/evictions?reason=idle')).map((each) => each.tenant_id),
       [second.id],
@@ -85,6 +112,7 @@ t.test('operators look into the pools', async (t) => {
       ['/ops/pools?state=asleep', 'state'],
       ['/ops/pools?foo=1', 'foo'],
       ['/ops/pools?limit=0', 'limit'],
+      ['/ops/budget?holders=-1', 'holders'],
       ['/ops/evictions?reason=boredom', 'reason'],
       ['/ops/pools/not-a-uuid', 'tenantId'],
     ] as const) {
@@ -136,7 +164,7 @@ t.test('operators look into the pools', async (t) => {
 t.test("the operators' routes are for operators", async (t) => {
   const app = await testApp(t, { TRUSTED_NETWORKS: '10.0.0.0/8' })
   const tenant = await app.onboard()
-  for (const url of ['/ops/pools', '/ops/evictions', '/ops/config', '/metrics']) {
+  for (const url of ['/ops/pools', '/ops/budget', '/ops/evictions', '/ops/config', '/metrics']) {
     t.equal((await app.app.inject(url)).statusCode, 401, url)
     t.equal((await tenant.inject({ url })).statusCode, 403, url)
     const trusted = await app.app.inject({ url, remoteAddress: '10.1.2.3' })
@@ -147,4 +175,23 @@ t.test("the operators' routes are for operators", async (t) => {
   const wrongKey = { authorization: 'Bearer wrong' }
   const refused = await app.app.inject({ url: '/metrics', remoteAddress: '10.1.2.3', headers: wrongKey })
   t.equal(refused.statusCode, 401, 'a wrong key is refused even there')
+})
+
+t.test('a tenant whose login fails shows in the metrics, by scope and not by name', async (t) => {
+  const app = await testApp(t, { BREAKER_BASE_MS: '60000', BREAKER_MAX_MS: '60000' })
+  const tenant = await app.onboard()
+  await app.lessor.servers.admin('default').script(`alter role tb_${tenant.id.replaceAll('-', '')} nologin`)
+  t.equal((await tenant.inject({ url: '/v1/users' })).statusCode, 503)
+  const refused = await tenant.inject({ url: '/v1/users' })
+  t.equal(refused.json().code, 'TENANT_UNAVAILABLE')
+  const lines = (await app.operator({ url: '/metrics' })).body.split('\n')
+  for (const line of [
+    'lessor_breakers{scope="tenant",state="open"} 1',
+    'lessor_breakers{scope="server",state="open"} 0',
+    'lessor_breaker_opened_total{scope="tenant"} 1',
+    'lessor_breaker_refused_total{scope="tenant"} 1',
+    'lessor_pool_opens_total{outcome="failed"} 1',
+  ]) {
+    t.ok(lines.includes(line), line)
+  }
 })

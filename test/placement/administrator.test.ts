@@ -34,7 +34,7 @@ t.test('an administrator needs no more than CREATEROLE and a database of its own
     await provisionTenant(t, placement, admin),
     await provisionTenant(t, placement, admin),
   ]
-  await provisionTenant(t, placement, admin, { id: own.id, colour: 'green' })
+  const green = await provisionTenant(t, placement, admin, { id: own.id, colour: 'green' })
   const [db, otherDb] = [await openTenant(t, url, placement, own), await openTenant(t, url, placement, other)]
   for (const each of [db, otherDb]) {
     await each.query(
@@ -42,10 +42,23 @@ t.test('an administrator needs no more than CREATEROLE and a database of its own
     )
   }
   await t.resolves(placement.check(db, own.id))
+  await db.query(sql`select lo_from_bytea(4711, 'kept')`)
+  await placement.withdraw(admin, own.id, 'blue')
+  await db.connection.lost
+  const greenDb = await openTenant(t, url, placement, green)
+  t.match(await greenDb.query(sql`select convert_from(lo_get(4711), 'utf8') as text`), [{ text: 'kept' }])
+  await t.resolves(placement.check(greenDb, own.id))
+  t.match(
+    await admin.query(
+      sql`select pg_has_role(${placement.login(own.id, 'green').user}, 'usage') as "mayActAsTenant"`,
+    ),
+    [{ mayActAsTenant: false }],
+    'the administrator is left with no more than before',
+  )
   t.equal(await placement.removeRows(admin, own.id), 7)
   t.equal((await otherDb.query(sql`select from app.users`)).length, 7)
   await placement.unprovision(admin, own.id)
-  await db.connection.lost
+  await greenDb.connection.lost
   t.same(await admin.query(sql`select rolname from pg_roles where rolname ~ '^t[bg]_' order by 1`), [
     { rolname: placement.login(other.id, 'blue').user },
   ])

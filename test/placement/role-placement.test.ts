@@ -142,6 +142,7 @@ t.test('an id that is no UUID is refused before it gets near SQL', async (t) => 
   t.throws(() => placement.login(id, 'blue'), TypeError)
   await t.rejects(placement.removeRows(admin, id), TypeError)
   await t.rejects(placement.unprovision(admin, id), TypeError)
+  await t.rejects(placement.withdraw(admin, id, 'blue'), TypeError)
   await t.rejects(placement.check(admin, id), TypeError)
   await t.rejects(
     placement.provision(admin, { tenantId: id, colour: 'blue', verifier: '', limits: LIMITS }),
@@ -176,6 +177,35 @@ t.test('unprovision ends the sessions of both logins and leaves nothing of them'
   t.same(await admin.query(sql`select from pg_largeobject_metadata`), [], 'what they owned is gone')
   await t.rejects(openTenant(t, url, placement, blue), { code: '28P01' })
   await placement.unprovision(admin, blue.id)
+})
+
+t.test('withdraw ends one login, and what it owned is the other one’s', async (t) => {
+  const { url, admin, placement } = await prepared(t)
+  const blue = await provisionTenant(t, placement, admin)
+  const green = await provisionTenant(t, placement, admin, { id: blue.id, colour: 'green' })
+  const other = await provisionTenant(t, placement, admin)
+  const [old, fresh, foreign] = [
+    await openTenant(t, url, placement, blue),
+    await openTenant(t, url, placement, green),
+    await openTenant(t, url, placement, other),
+  ]
+  const [made] = await old.query<{ oid: number }>(sql`select lo_from_bytea(0, 'kept') as oid`)
+  const read = sql`select convert_from(lo_get(${made?.oid ?? 0}::oid), 'utf8') as text`
+  await old.query(sql`alter default privileges grant select on tables to public`)
+  const sleep = t.rejects(old.query(sql`select pg_sleep(20)`))
+  await placement.withdraw(admin, blue.id.toUpperCase(), 'blue')
+  await Promise.all([sleep, old.connection.lost])
+  t.match(await rolesOf(admin, blue.id), [{ rolname: placement.login(blue.id, 'green').user }])
+  await t.rejects(openTenant(t, url, placement, blue), { code: '28P01' })
+  t.match(await fresh.query(read), [{ text: 'kept' }])
+  await t.rejects(foreign.query(read), { code: '42501' })
+  t.same(await admin.query(sql`select from pg_default_acl`), [])
+  await placement.check(fresh, blue.id)
+  await placement.withdraw(admin, blue.id, 'blue')
+  await placement.withdraw(admin, blue.id, 'green')
+  t.same(await rolesOf(admin, blue.id), [])
+  t.same(await admin.query(sql`select from pg_largeobject_metadata`), [], 'nobody is left to own it')
+  await foreign.query(sql`select 1`)
 })
 
 t.test("removeRows deletes one tenant's rows in every table, in batches, and no others", async (t) => {

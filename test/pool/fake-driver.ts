@@ -22,15 +22,19 @@ export const LIMITS: PoolLimits = {
   maxEntries: 10,
   maxConnections: 4,
   serverMaxConnections: 20,
+  processMaxConnections: 40,
   maxOpening: 8,
   maxWaiting: 1000,
   idleMs: 60_000,
+  maxIdleMs: 600_000,
   connectionIdleMs: 10_000,
   acquireTimeoutMs: 5_000,
   connectTimeoutMs: 5_000,
   statementTimeoutMs: 15_000,
   drainTimeoutMs: 30_000,
   thrashMs: 60_000,
+  breakerBaseMs: 500,
+  breakerMaxMs: 30_000,
 }
 
 export function target(tenantId: string, server = 'default'): ConnectionTarget {
@@ -146,6 +150,8 @@ export class FakeDriver {
   readonly openings = new Set<Opening>()
   /** Called after every change of what is live or opening. */
   onChange: () => void = () => {}
+  /** Called when a connection to a server begins to open. */
+  onOpening: (server: string) => void = () => {}
   onCancel: (connection: FakeConnection) => void = () => {}
   automatic = true
   failNext: Error | undefined
@@ -169,6 +175,7 @@ export class FakeDriver {
         },
       }
       this.openings.add(opening)
+      this.onOpening(target.server)
       signal.addEventListener('abort', () => opening.finish(signal.reason), { once: true })
       this.onChange()
       const error = this.failNext

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { isLessorError } from '../../src/errors.ts'
-import { EVICTION_REASONS, type PoolKey, type PoolLimits } from '../../src/pool/contract.ts'
+import { EVICTION_REASONS, type PoolKey, type PoolLimits, type Reservation } from '../../src/pool/contract.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { FakeClock, type FakeConnection, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
@@ -10,13 +10,15 @@ import { FakeClock, type FakeConnection, FakeDriver, LIMITS, settle, target } fr
  * The model. Tenants t0..t5 on two servers, each with a generation. A unit of work leases its
  * tenant's pool and runs one statement, or a transaction of two; it ends when the fake server
  * answers. What may go wrong with it is known: its own caller goes away, the server refuses its
- * statement, its connection is lost, its pool cannot be opened, it waits past its deadline, the
- * registry ends. Nothing else, and an eviction above all, may make it fail; and what it reads is
+ * statement, its connection is lost, its pool cannot be opened or a breaker is open since one could
+ * not, it waits past its deadline or is one of too many who wait, the registry ends. Nothing else, and an eviction above all, may make it fail; and what it reads is
  * its own tenant's.
  *
  * Held after every step, whatever the order:
- *  - connections opening or open per tenant and per server, openings at once, and resident entries
- *    never pass their limits;
+ *  - connections opening or open per tenant, per server and in all, reservations included, openings at
+ *    once, and resident entries never pass their limits; under a server limit that went down none is
+ *    opened as long as there are more;
+ *  - the budget that is shown is what the driver has;
  *  - a server connection has at most 16 statements (one in a transaction), none of another tenant,
  *    and is said goodbye to only when it runs nothing;
  *  - a cancel request is sent only to a connection whose one statement it means;
@@ -29,6 +31,7 @@ const limits: PoolLimits = {
   maxEntries: 3,
   maxConnections: 2,
   serverMaxConnections: 4,
+  processMaxConnections: 6,
   maxOpening: 2,
   maxWaiting: 12,
   connectionIdleMs: 1_000,
@@ -42,6 +45,9 @@ type Action =
   | { readonly do: 'lose' | 'abort' | 'open' | 'failOpen'; readonly pick: number }
   | { readonly do: 'evict'; readonly tenant: number; readonly reason: (typeof EVICTION_REASONS)[number] }
   | { readonly do: 'rotate'; readonly tenant: number }
+  | { readonly do: 'limit'; readonly server: 'even' | 'odd'; readonly limit: number }
+  | { readonly do: 'reserve'; readonly tenant: number }
+  | { readonly do: 'giveBack'; readonly pick: number }
   | { readonly do: 'wait'; readonly ms: number }
   | { readonly do: 'sweep' | 'settle' | 'manual' | 'automatic' }
 
@@ -87,10 +93,20 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('rotate' as const), tenant }) },
   {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('limit' as const),
+      server: fc.constantFrom('even' as const, 'odd' as const),
+      limit: fc.integer({ min: 1, max: limits.serverMaxConnections }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('reserve' as const), tenant }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('giveBack' as const), pick }) },
+  {
     weight: 2,
     arbitrary: fc.record({
       do: fc.constant('wait' as const),
-      ms: fc.constantFrom(1, 5, 150, 1_500, 6_000, 20_000, 40_000),
+      ms: fc.constantFrom(1, 5, 150, 300, 1_500, 6_000, 20_000, 40_000),
     }),
   },
   {
@@ -122,6 +138,10 @@ class World {
   readonly broken: string[] = []
   readonly evictions: Promise<boolean>[] = []
   readonly registry: PoolRegistry
+  readonly serverLimits = { even: limits.serverMaxConnections, odd: limits.serverMaxConnections }
+  readonly reservations: { readonly tenantId: string; readonly reservation: Reservation }[] = []
+  reserves = 0
+  finishing = false
   ending = false
   #values = 0
 
@@ -130,6 +150,8 @@ class World {
       limits,
       clock: this.clock,
       connect: this.driver.connect,
+      serverLimit: (server) => this.serverLimits[server as 'even' | 'odd'],
+      random: () => 0.5,
       locate: async (key) => {
         if (
           this.registry
@@ -143,10 +165,11 @@ class World {
         ) {
           this.broken.push(`${key.tenantId} was located without an entry that is opening`)
         }
-        return target(key.tenantId, serverOf(key.tenantId))
+        return { ...target(key.tenantId, serverOf(key.tenantId)), weight: 1 + Number(key.tenantId.slice(1)) }
       },
     })
     this.driver.onChange = () => this.check()
+    this.driver.onOpening = (server) => this.#opens(server)
     this.driver.onCancel = (connection) => {
       const isCut = this.ending || this.drainDeadlines > 0
       if (!isCut && !inTransaction(connection) && connection.flights.some((each) => this.#mayLive(each))) {
@@ -199,9 +222,10 @@ class World {
       (code === 'CLIENT_CLOSED_REQUEST' && work.caller.signal.aborted) ||
       code === '22012' ||
       (code === 'CONNECTION_LOST' && (this.lost > 0 || this.drainDeadlines > 0)) ||
-      (code === 'POOL_OPEN_FAILED' && this.failedOpens > 0) ||
+      ((code === 'POOL_OPEN_FAILED' || code === 'TENANT_UNAVAILABLE' || code === 'SERVER_UNAVAILABLE') &&
+        this.failedOpens > 0) ||
       (code === 'POOL_SATURATED' &&
-        (this.waited >= limits.acquireTimeoutMs || this.works.length > limits.maxWaiting)) ||
+        (this.waited >= limits.acquireTimeoutMs || this.works.length + this.reserves > limits.maxWaiting)) ||
       (code === 'STATEMENT_TIMEOUT' && this.waited >= limits.statementTimeoutMs) ||
       (code === 'SHUTTING_DOWN' && (this.ending || this.shutdowns > 0))
     if (!known) this.broken.push(`work ${work.value} of ${work.tenantId} failed: ${code ?? error.stack}`)
@@ -216,16 +240,25 @@ class World {
   check(): void {
     const perTenant = new Map<string, number>()
     const perServer = new Map<string, number>()
-    for (const { target } of [...this.driver.live, ...this.driver.openings]) {
-      perTenant.set(target.user, (perTenant.get(target.user) ?? 0) + 1)
-      perServer.set(target.server, (perServer.get(target.server) ?? 0) + 1)
+    const count = (tenantId: string, server: string) => {
+      perTenant.set(tenantId, (perTenant.get(tenantId) ?? 0) + 1)
+      perServer.set(server, (perServer.get(server) ?? 0) + 1)
     }
+    for (const { target } of [...this.driver.live, ...this.driver.openings]) count(target.user, target.server)
+    for (const { tenantId } of this.reservations) count(tenantId, serverOf(tenantId))
+    const inAll = [...perServer.values()].reduce((sum, each) => sum + each, 0)
+    if (inAll > limits.processMaxConnections) this.broken.push(`${inAll} connections in all`)
     for (const [id, count] of perTenant)
       if (count > limits.maxConnections) this.broken.push(`${id}: ${count} connections`)
     for (const [id, count] of perServer)
       if (count > limits.serverMaxConnections) this.broken.push(`${id}: ${count} connections`)
     if (this.driver.openings.size > limits.maxOpening)
       this.broken.push(`${this.driver.openings.size} openings`)
+    for (const { server, used } of this.registry.budget().servers) {
+      const there = perServer.get(server) ?? 0
+      // A socket that is gone is given back a moment later.
+      if (used < there) this.broken.push(`${server}: ${used} shown of ${there}`)
+    }
     const { entries } = this.registry.gauges()
     if (entries.opening + entries.ready > limits.maxEntries) this.broken.push('too many entries')
     for (const connection of this.driver.live) {
@@ -238,6 +271,17 @@ class World {
       ) {
         this.broken.push('goodbye was said while a statement ran')
       }
+    }
+  }
+
+  /** A connection that is about to be opened must fit its server's limit as that is now. */
+  #opens(server: string): void {
+    const there = [...this.driver.live, ...this.driver.openings].filter(
+      (each) => each.target.server === server,
+    )
+    const reserved = this.reservations.filter(({ tenantId }) => serverOf(tenantId) === server).length
+    if (there.length + reserved > this.serverLimits[server as 'even' | 'odd']) {
+      this.broken.push(`${server} was opened past its limit`)
     }
   }
 
@@ -276,6 +320,33 @@ class World {
       case 'rotate': {
         const id = TENANTS[action.tenant] ?? 't0'
         this.generations.set(id, (this.generations.get(id) ?? 1) + 1)
+        break
+      }
+      case 'limit':
+        this.serverLimits[action.server] = action.limit
+        this.registry.rebalance()
+        break
+      case 'reserve': {
+        const tenantId = TENANTS[action.tenant] ?? 't0'
+        this.reserves += 1
+        this.registry.reserve(serverOf(tenantId), tenantId, new AbortController()).then(
+          (reservation) => {
+            const mine = { tenantId, reservation }
+            // Whoever gets it when all is over gives it back at once.
+            if (this.finishing || this.ending) reservation.release()
+            else this.reservations.push(mine)
+          },
+          (error: Error) => {
+            const { code = '' } = error as { code?: string }
+            if (!['POOL_SATURATED', 'SHUTTING_DOWN'].includes(code))
+              this.broken.push(`reserve: ${error.stack}`)
+          },
+        )
+        break
+      }
+      case 'giveBack': {
+        const index = action.pick % Math.max(1, this.reservations.length)
+        this.reservations.splice(index, 1)[0]?.reservation.release()
         break
       }
       case 'wait':
@@ -318,12 +389,18 @@ class World {
   /** The server answers everything until nothing is left to answer. */
   async finish(): Promise<void> {
     this.driver.automatic = true
+    this.finishing = true
+    for (const { reservation } of this.reservations.splice(0)) reservation.release()
     for (let i = 0; i < 500; i++) {
       for (const opening of [...this.driver.openings]) opening.finish()
       for (const connection of [...this.driver.live]) connection.answer()
       await settle()
       this.check()
       if (this.works.every((work) => work.outcome !== 'pending')) return
+      // Turns are taken, and pauses end, by the clock.
+      this.clock.time += 20
+      this.waited += 20
+      this.registry.tick()
     }
     this.broken.push('work never ended')
   }
@@ -372,6 +449,7 @@ t.test('destroy ends everything at once, whatever the order before', async (t) =
       for (const each of actions) await world.act(each)
       world.ending = true
       world.lost += 1
+      for (const { reservation } of world.reservations.splice(0)) reservation.release()
       const reason = new Error('enough')
       await world.until(world.registry.destroy(reason))
       if (world.driver.live.size + world.driver.openings.size !== 0) world.broken.push('a connection is left')

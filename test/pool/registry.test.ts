@@ -113,7 +113,7 @@ t.test('a tenant that comes back while its old pool drains gets a new one', asyn
   const first = use('a', 1)
   await settle()
   const old = only(driver)
-  void registry.evict('a', 'operator')
+  void registry.evict('a', 'capacity')
   const second = use('a', 2)
   await settle()
   t.equal(driver.live.size, 2)
@@ -158,16 +158,35 @@ t.test('the least recently used idle entry makes place, and one in use never doe
 })
 
 t.test('who waits for a place gets 503 at the deadline', async (t) => {
-  const { use, move, answerAll } = setUp({ maxEntries: 1 })
-  const busy = use('a', 1)
+  const { use, move, driver, answerAll } = setUp({ maxEntries: 1, connectTimeoutMs: 60_000 })
+  driver.automatic = false
+  const opening = use('a', 1)
   await settle()
   const refused = t.rejects(use('b', 2), { code: 'POOL_SATURATED', status: 503, retryAfterSeconds: 1 })
+  t.rejects(opening, { code: 'POOL_SATURATED' }, 'who waits for an opening as well')
   await settle()
   await move(4_999)
   await move(1)
   await refused
+  for (const each of driver.openings) each.finish()
   await answerAll()
-  await busy
+})
+
+t.test('while all places are in use, tenants have them in turns, and no lease is hurt', async (t) => {
+  const { use, move, registry, driver, answerAll } = setUp({ maxEntries: 1 })
+  const busy = use('a', 1)
+  await settle()
+  const [held] = driver.live
+  const waiting = [use('b', 2), use('b', 3)]
+  await settle()
+  await move(200)
+  t.equal(registry.gauges().waiting, 2, 'a turn takes a quarter of a second')
+  await move(50)
+  t.equal(registry.gauges().waiting, 0, 'all callers of a tenant need one place')
+  t.equal(held?.state, 'open')
+  t.equal(registry.evictions()[0]?.reason, 'capacity')
+  await answerAll()
+  t.match(await Promise.all([busy, ...waiting]), [[{ value: 1 }], [{ value: 2 }], [{ value: 3 }]])
 })
 
 t.test('a pool grows with those who wait, up to its limit, and no further', async (t) => {
@@ -464,8 +483,29 @@ t.test('a refused login reads the credential once more', async (t) => {
   t.strictSame(located, ['a', 'a'])
 })
 
-t.test('an opening that fails is told to all who wait, and forgotten', async (t) => {
-  const { use, driver, registry, answerAll } = setUp()
+t.test('callers of a pool whose login was rotated meanwhile do not notice', async (t) => {
+  const { use, driver, registry, located, answerAll } = setUp({ maxConnections: 2 })
+  const first = use('a')
+  await answerAll()
+  await first
+  only(driver).lose()
+  await settle()
+  driver.automatic = false
+  const work = [use('a', 1), use('a', 2), use('a', 3)]
+  await settle()
+  t.equal(driver.openings.size, 2)
+  for (const each of driver.openings) each.finish(Object.assign(new Error('no'), { code: '28P01' }))
+  await settle()
+  t.strictSame(located, ['a', 'a'], 'the credential is read once more')
+  driver.automatic = true
+  for (const each of driver.openings) each.finish()
+  await answerAll()
+  t.match(await Promise.all(work), [[{ value: 1 }], [{ value: 2 }], [{ value: 3 }]])
+  t.match(registry.counters(), { opens: { ok: 1 }, breakers: { opened: { tenant: 0 } } })
+})
+
+t.test('an opening that fails is told to all who wait, and tried again after a pause', async (t) => {
+  const { use, move, driver, registry, answerAll } = setUp()
   driver.failNext = Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })
   await Promise.all([
     t.rejects(use('a', 1), { code: 'POOL_OPEN_FAILED', message: /ECONNREFUSED/ }),
@@ -473,6 +513,8 @@ t.test('an opening that fails is told to all who wait, and forgotten', async (t)
   ])
   t.strictSame(registry.counters().opens, { ok: 0, failed: 1 })
   t.equal(registry.snapshot('a'), undefined)
+  await t.rejects(use('a', 3), { code: 'TENANT_UNAVAILABLE', retryAfterSeconds: 1 })
+  await move(750)
   const again = use('a', 3)
   await answerAll()
   t.equal((await again)[0]?.value, 3)

@@ -2,6 +2,7 @@ import t from 'tap'
 import { claimsOf } from '../../stress/claims.ts'
 import { reportOf } from '../../stress/report.ts'
 import type { Figures, Scenario } from '../../stress/scenario.ts'
+import { GOOD, withK6, withService } from './run-figures.ts'
 
 const SCENARIO: Scenario = {
   name: 'test',
@@ -12,46 +13,10 @@ const SCENARIO: Scenario = {
   claims: ({ service }) => [{ claim: 'something was evicted', held: (service.evictions.idle ?? 0) > 0 }],
 }
 
-const GOOD: Figures = {
-  k6: {
-    exit: 0,
-    seconds: 2,
-    requests: 10,
-    requestsPerSecond: 5,
-    failedRate: 0,
-    iterations: 5,
-    duration: { p50: 1, p95: 2, p99: 3, max: 40 },
-    checks: [{ name: 'right', passes: 10, fails: 0 }],
-    crossed: [],
-  },
-  service: {
-    limits: { pools: 5, connections: 8 },
-    pools: { peak: 5, last: 2 },
-    connections: { peak: 8, last: 2 },
-    leases: { peak: 3, last: 0 },
-    waiting: { peak: 1, last: 0 },
-    hits: 20,
-    opens: { ok: 6, failed: 0 },
-    reopened: 1,
-    saturated: 0,
-    connectionsOpened: 9,
-    evictions: { idle: 3, capacity: 1 },
-    openMs: { p50: 10, p95: 25 },
-    leaseWaitMs: { p50: undefined, p95: Number.POSITIVE_INFINITY },
-    drainMs: { p50: 5, p95: 5 },
-    statuses: { 200: 20, 404: 2, 500: 0 },
-  },
-  end: { exit: 0, isPostgresLeft: false },
-}
-
 function failed(figures: Figures): readonly string[] {
   return claimsOf(SCENARIO, figures)
     .filter(({ held }) => !held)
     .map(({ claim, seen }) => `${claim}: ${seen ?? ''}`)
-}
-
-function withService(service: Partial<Figures['service']>): Figures {
-  return { ...GOOD, service: { ...GOOD.service, ...service } }
 }
 
 t.test('a good run holds every claim, and its report says so', async (t) => {
@@ -61,20 +26,45 @@ t.test('a good run holds every claim, and its report says so', async (t) => {
   t.match(report, 'test passed')
 })
 
+t.test(
+  'a scenario that breaks something on purpose is excused from what it breaks, and from nothing else',
+  async (t) => {
+    const excused: Scenario = { ...SCENARIO, excused: ['no server errors', 'opens'] }
+    const broken = withService({ statuses: { 503: 7 }, opens: { ok: 6, failed: 1 } })
+    const all = claimsOf(SCENARIO, broken)
+    const rest = claimsOf(excused, broken)
+    t.equal(all.filter(({ held }) => !held).length, 2)
+    t.equal(rest.filter(({ held }) => !held).length, 0)
+    t.equal(rest.length, all.length - 2)
+  },
+)
+
+t.test("a report tells of the script's own figures and of the scenario's facts", async (t) => {
+  const figures = withK6(
+    { counters: { left: 7 }, trends: { small_beside: { p50: 1, p95: 20, p99: 30, max: 400 } } },
+    { drain_ms: 105 },
+  )
+  const report = reportOf(SCENARIO, figures, [])
+  t.match(report, /left +7/)
+  t.match(report, 'small beside p50 1.0 ms, p95 20 ms')
+  t.match(report, /drain ms +105/)
+})
+
 const BROKEN: readonly (readonly [string, Figures, RegExp])[] = [
   [
     'a check that failed',
-    { ...GOOD, k6: { ...GOOD.k6, checks: [{ name: 'right', passes: 9, fails: 1 }] } },
+    withK6({ checks: [{ name: 'right', passes: 9, fails: 1 }] }),
     /every answer right.*right \(1\)/,
   ],
   [
     'a threshold that was crossed',
-    { ...GOOD, k6: { ...GOOD.k6, exit: 99, crossed: ['checks: rate==1'] } },
+    withK6({ exit: 99, crossed: ['checks: rate==1'] }),
     /every threshold kept: checks: rate==1/,
   ],
   ['a server error', withService({ statuses: { 200: 1, 503: 2 } }), /server error: 503 \(2\)/],
   ['too many pools', withService({ pools: { peak: 6, last: 2 } }), /at most 5 pools.*6/],
   ['too many connections', withService({ connections: { peak: 9, last: 2 } }), /more than 8 connections.*9/],
+  ['too many openings at once', withService({ opening: { peak: 5, last: 0 } }), /at most 4 connections.*5/],
   ['a pool that did not open', withService({ opens: { ok: 6, failed: 1 } }), /every pool opened: 1/],
   ['a lease that was kept', withService({ leases: { peak: 3, last: 1 } }), /every lease was released: 1/],
   ['a pool that got lost', withService({ opens: { ok: 7, failed: 0 } }), /7 opened, 2 resident, 4 evicted/],
@@ -96,6 +86,6 @@ for (const [what, figures, expected] of BROKEN) {
     const [first = '', ...others] = failed(figures)
     t.match(first, expected)
     t.same(others, [])
-    t.match(reportOf(SCENARIO, figures, claimsOf(SCENARIO, figures)), /FAILED[\s\S]*test failed: 1 of 10/)
+    t.match(reportOf(SCENARIO, figures, claimsOf(SCENARIO, figures)), /FAILED[\s\S]*test failed: 1 of 11/)
   })
 }

@@ -1,4 +1,4 @@
-import { access, readdir } from 'node:fs/promises'
+import { access, readdir, readFile } from 'node:fs/promises'
 import t from 'tap'
 import { loadConfig } from '../../src/config.ts'
 import { SCENARIOS } from '../../stress/scenarios.ts'
@@ -7,10 +7,30 @@ const SCRIPTS = new URL('../../stress/k6/', import.meta.url)
 /** What the scripts share. */
 const LIBRARY = 'lessor.js'
 
-for (const { name, service } of SCENARIOS) {
+for (const { name, service, script } of SCENARIOS) {
   t.test(`the scenario ${name} has its script, and settings that the service takes`, async (t) => {
     await t.resolves(access(new URL(`${name}.js`, SCRIPTS)))
     t.same(loadConfig({ ...service }).warnings, [])
+  })
+
+  t.test(
+    `the script ${name} reads what the scenario sets, and has thresholds that fail the run`,
+    async (t) => {
+      const text = await readFile(new URL(`${name}.js`, SCRIPTS), 'utf8')
+      const read = [...text.matchAll(/integer\('(\w+)'\)/g)].map(([, variable]) => variable)
+      t.same([...new Set(read)].sort(), Object.keys(script).sort())
+      for (const value of Object.values(script)) t.match(value, /^\d+$/)
+      t.match(text, /thresholds: \{\s*checks: \['rate==1'\]/)
+      t.match(text, "export { handleSummary } from './lessor.js'")
+      t.match(text, 'summaryTrendStats: TREND_STATS')
+    },
+  )
+
+  t.test(`the metrics that the script ${name} adds are read by their names`, async (t) => {
+    const text = await readFile(new URL(`${name}.js`, SCRIPTS), 'utf8')
+    for (const [, added] of text.matchAll(/new (?:Counter|Gauge|Trend|Rate)\(['`](\w+)/g)) {
+      t.match(added, /^own_/)
+    }
   })
 }
 

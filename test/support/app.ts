@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { buildApp } from '../../src/app.ts'
+import type { Clock } from '../../src/clock.ts'
 import { type Environment, loadConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/http/logger.ts'
 import { createLessor, type Lessor } from '../../src/lessor.ts'
@@ -37,9 +38,16 @@ export interface TestApp {
   listen(): Promise<string>
 }
 
-/** testApp builds and starts the service, closed with `t`. `environment` overrides the test's configuration. */
-export async function testApp(t: Scope, environment: Environment = {}): Promise<TestApp> {
-  const { url: databaseUrl } = await testDatabase(t)
+/**
+ * testApp builds and starts the service, closed with `t`. `environment` overrides the test's
+ * configuration; with a DATABASE_URL in it no database is made.
+ */
+export async function testApp(
+  t: Scope,
+  environment: Environment = {},
+  { clock }: { readonly clock?: Clock } = {},
+): Promise<TestApp> {
+  const databaseUrl = environment.DATABASE_URL ?? (await testDatabase(t)).url
   const operatorKey = randomBytes(32).toString('base64url')
   const vaultKeys = generateVaultKeys()
   const config = loadConfig({
@@ -51,7 +59,7 @@ export async function testApp(t: Scope, environment: Environment = {}): Promise<
   })
   const lines: string[] = []
   const { logger } = createLogger(config.logLevel, { write: (line) => lines.push(line) })
-  const lessor = createLessor(config, { logger })
+  const lessor = createLessor(config, { logger, ...(clock && { clock }) })
   const app = await buildApp(lessor)
   t.teardown(async () => {
     await app.close()

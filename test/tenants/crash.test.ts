@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { sql } from '../../src/pool/statement.ts'
-import { DELETE_STEPS, ONBOARD_STEPS } from '../../src/tenants/job.ts'
+import { DELETE_STEPS, ONBOARD_STEPS, ROTATE_STEPS } from '../../src/tenants/job.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from '../support/database.ts'
 import type { CrashPlan } from './crash-fixture.ts'
@@ -99,3 +99,63 @@ for (const step of DELETE_STEPS) {
     await t.resolves(house.tenants.onboard({ name }), 'the name is free')
   })
 }
+
+for (const step of ROTATE_STEPS) {
+  const isFlipped = ROTATE_STEPS.indexOf(step) >= ROTATE_STEPS.indexOf('flip')
+  const how = isFlipped ? 'finished' : 'undone'
+  t.test(`a rotation killed after the step "${step}" is ${how} once it is recovered`, async (t) => {
+    const vaultKeys = generateVaultKeys()
+    const house = await openHouse(t, { url, vaultKeys })
+    const { tenant } = await house.tenants.onboard({ name: `rotated until ${step}` })
+    const { id } = tenant
+    const add = (generation: number) =>
+      house.pools.use({ tenantId: id, generation }, new AbortController(), (db) =>
+        db.query(sql`insert into app.users (first_name, last_name) values ('Ada', 'Lovelace')`),
+      )
+    await add(1)
+    await crash(t, { vaultKeys, kind: 'rotate', dieAfter: step, tenant: id, idempotencyKey: '' })
+    const expected = isFlipped
+      ? { status: 'active', colour: 'green', generation: 2 }
+      : { status: 'active', colour: 'blue', generation: 1 }
+    t.match(await house.tenants.get(id), { ...expected, job: step === 'retire' ? null : { kind: 'rotate' } })
+    // This house has no change feed, and would not hear in time of the old login's end.
+    if (step === 'retire') await house.pools.evict(id, 'operator')
+    await add(1)
+    await house.pools.evict(id, 'operator')
+    await add(1)
+    if (step !== 'retire') {
+      t.match(await traces(house, id), {
+        roles: step === 'begin' ? 1 : 2,
+        credentials: step === 'begin' || step === 'login' ? 1 : 2,
+      })
+      await t.rejects(house.tenants.rotateCredential(id), { code: 'TENANT_BUSY' })
+      await recoverOne(house)
+    }
+    t.match(await house.tenants.get(id), { ...expected, job: null })
+    await add(expected.generation)
+    t.same(await traces(house, id), { ...NOTHING, roles: 1, tenants: 1, credentials: 1, keys: 1, rows: 4 })
+    t.same(house.failures, [])
+    t.match(await house.tenants.rotateCredential(id), { generation: expected.generation + 1 })
+    while ((await house.tenants.get(id)).job !== null) await delay(10)
+    await add(expected.generation + 1)
+  })
+}
+
+t.test('a recovery of a rotation that is killed itself is taken over as well', async (t) => {
+  const vaultKeys = generateVaultKeys()
+  const house = await openHouse(t, { url, vaultKeys })
+  const { tenant } = await house.tenants.onboard({ name: 'killed twice' })
+  await crash(t, { vaultKeys, kind: 'rotate', dieAfter: 'flip', tenant: tenant.id, idempotencyKey: '' })
+  const again = {
+    vaultKeys,
+    kind: 'recover',
+    dieAfter: 'drain',
+    tenant: tenant.id,
+    idempotencyKey: '',
+  } as const
+  await crash(t, again)
+  t.match(await traces(house, tenant.id), { roles: 2, credentials: 2, jobs: 1 })
+  await recoverOne(house)
+  t.match(await house.tenants.get(tenant.id), { colour: 'green', generation: 2, job: null })
+  t.match(await traces(house, tenant.id), { roles: 1, credentials: 1 })
+})

@@ -1,5 +1,7 @@
 import { KeyService } from '../../src/access/key-service.ts'
 import { systemClock } from '../../src/clock.ts'
+import { insertChange } from '../../src/control/change-store.ts'
+import type { ChangeLog } from '../../src/control/changes.ts'
 import { ControlDatabase } from '../../src/control/control-database.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { migrate, readMigrations } from '../../src/control/migrate.ts'
@@ -24,12 +26,20 @@ interface Scope {
   teardown(fn: () => unknown): void
 }
 
+type Changes = Pick<ChangeLog, 'publish' | 'settled'>
+
 export interface HouseOptions {
   readonly url: string
   readonly vaultKeys?: string
   readonly jobClaimMs?: number
   readonly afterStep?: AfterStep
   readonly connect?: Connect
+  readonly limits?: Partial<PoolLimits>
+  /** How the data server is reached, when that is not the control database's URL. */
+  readonly serverUrl?: string
+  /** Stands in for the change feed. */
+  readonly changes?: Changes
+  readonly settleTimeoutMs?: number
   /** Stands before the placement, for tests that make it fail. */
   readonly wrap?: (placement: Placement) => Placement
   /** Stands before the control database, for tests that make it fail. */
@@ -49,6 +59,10 @@ const LIMITS: PoolLimits = {
   statementTimeoutMs: 15_000,
   drainTimeoutMs: 5_000,
   thrashMs: 60_000,
+  processMaxConnections: 100,
+  maxIdleMs: 600_000,
+  breakerBaseMs: 500,
+  breakerMaxMs: 30_000,
 }
 
 export const ROLE_LIMITS = {
@@ -57,6 +71,9 @@ export const ROLE_LIMITS = {
   idleInTransactionTimeoutMs: 15_000,
   tempFileLimitKb: 65_536,
 }
+
+/** The change feed of a process that is the only one. */
+const ALONE: Changes = { publish: insertChange, settled: async () => {} }
 
 const APP_DIRECTORY = new URL('../../sql/app/', import.meta.url)
 
@@ -71,16 +88,17 @@ export async function openHouse(t: Scope, options: HouseOptions) {
   const db = new ControlDatabase({ url: options.url })
   const placement = rolePlacement()
   const placements = new Map<PlacementName, Placement>([['role', options.wrap?.(placement) ?? placement]])
-  const servers = new DataServers({ db, address: parseDatabaseUrl(options.url) })
+  const servers = new DataServers({ db, address: parseDatabaseUrl(options.serverUrl ?? options.url) })
   const vault = new Vault(parseVaultKeys(options.vaultKeys ?? generateVaultKeys()))
   const directory = openTenantDirectory(db, { clock: systemClock })
   const pools = new PoolRegistry({
-    limits: LIMITS,
+    limits: { ...LIMITS, ...options.limits },
     clock: systemClock,
     connect: openConnection,
     locate: makeLocate({ db, vault, servers, placements }),
   })
   const failures: [job: Job, error: unknown][] = []
+  const overdue: Job[] = []
   const keys = new KeyService()
   const tenants = new TenantService({
     db: options.wrapDb?.(db) ?? db,
@@ -95,7 +113,12 @@ export async function openHouse(t: Scope, options: HouseOptions) {
     checkTimeoutMs: 10_000,
     maxConnections: LIMITS.maxConnections,
     jobClaimMs: options.jobClaimMs ?? 30_000,
-    jobObserver: { failed: (job, error) => failures.push([job, error]) },
+    changes: options.changes ?? ALONE,
+    settleTimeoutMs: options.settleTimeoutMs ?? 10_000,
+    jobObserver: {
+      failed: (job, error) => failures.push([job, error]),
+      overdue: (job) => overdue.push(job),
+    },
     ...(options.afterStep && { afterStep: options.afterStep }),
   })
   const close = async () => {
@@ -117,6 +140,7 @@ export async function openHouse(t: Scope, options: HouseOptions) {
     tenants,
     namespaces: new NamespaceService(db),
     failures,
+    overdue,
   }
 }
 

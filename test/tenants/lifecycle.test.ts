@@ -172,7 +172,12 @@ t.test('a change of name or quota is seen at once', async (t) => {
   const pids = await Promise.all(Array.from({ length: 4 }, () => use(house, id)))
   t.equal(new Set(pids).size, 1, 'the new pool has one connection')
   t.match(pools.snapshot(id), { generation: 2 })
-  t.match(await tenants.update(id, { quota: {} }), { quota: {}, generation: 3 })
+  t.match(await tenants.update(id, { quota: { weight: 7 } }), { quota: { weight: 7 }, generation: 3 })
+  await use(house, id)
+  t.match(pools.snapshot(id), { generation: 3, weight: 7 }, 'the new pool has the weight')
+  t.match(await tenants.update(id, { quota: {} }), { quota: {}, generation: 4 })
+  await use(house, id)
+  t.match(pools.snapshot(id), { weight: 1 })
   await tenants.onboard({ name: 'Neighbour' })
   await t.rejects(tenants.update(id, { name: 'neighbour', quota: { connections: 2 } }), {
     code: 'TENANT_NAME_TAKEN',

@@ -15,7 +15,7 @@ t.test('a tenant is located with all that it takes to log in', async (t) => {
   const { db, vault, servers, placement, tenants } = await openHouse(t, { url })
   const placements = new Map<PlacementName, typeof placement>([['role', placement]])
   const locate = makeLocate({ db, vault, servers, placements })
-  const { tenant } = await tenants.onboard({ name: 'Here', quota: { connections: 3 } })
+  const { tenant } = await tenants.onboard({ name: 'Here', quota: { connections: 3, weight: 9 } })
   const target = await locate({ tenantId: tenant.id, generation: 1 }, signal)
   t.match(target, {
     server: 'default',
@@ -23,6 +23,7 @@ t.test('a tenant is located with all that it takes to log in', async (t) => {
     tls: 'disable',
     parameters: { application_name: 'lessor', 'rls.tenant_id': tenant.id },
     maxConnections: 3,
+    weight: 9,
   })
   t.notMatch(inspect(target, { depth: 9, showHidden: true }), target.password.reveal())
   const connection = await openConnection(target, AbortSignal.timeout(5_000))

@@ -88,6 +88,9 @@ t.test('what cannot be offered is refused before anything is made', async (t) =>
     [{ name: 'n', server: 'nowhere' }, 'SERVER_NOT_FOUND'],
     [{ name: 'n', quota: { connections: 5 } }, 'INVALID_REQUEST'],
     [{ name: 'n', quota: { connections: 0 } }, 'INVALID_REQUEST'],
+    [{ name: 'n', quota: { weight: 0 } }, 'INVALID_REQUEST'],
+    [{ name: 'n', quota: { weight: 101 } }, 'INVALID_REQUEST'],
+    [{ name: 'n', quota: { weight: 2.5 } }, 'INVALID_REQUEST'],
   ]
   for (const [index, [request, code]] of wrong.entries()) {
     await t.rejects(house.tenants.onboard(request), { code }, `request ${index}: ${code}`)
@@ -240,11 +243,12 @@ for (const committed of [true, false]) {
   )
 }
 
-t.test('fifty onboardings at once all succeed, with two logins tried out at a time', async (t) => {
+t.test('fifty onboardings at once all succeed, and try out logins within the budgets', async (t) => {
   let open = 0
   let most = 0
   const house = await openHouse(t, {
     url,
+    limits: { serverMaxConnections: 3 },
     connect: async (target, signal) => {
       open += 1
       most = Math.max(most, open)
@@ -259,7 +263,8 @@ t.test('fifty onboardings at once all succeed, with two logins tried out at a ti
   const answers = await Promise.all(names.map((name) => house.tenants.onboard({ name })))
   t.equal(new Set(answers.map(({ tenant }) => tenant.id)).size, 50)
   t.same(house.failures, [])
-  t.equal(most, 2)
+  t.equal(most, 3)
+  t.equal(house.pools.used('default'), 0, 'and give back what they took')
 })
 
 t.test('closing waits for onboardings under way and refuses new ones', async (t) => {

@@ -68,6 +68,9 @@ t.test('a tenant is onboarded, read, changed, suspended, resumed and deleted', a
     'server',
     'status',
     'quota',
+    'generation',
+    'colour',
+    'job',
     'created_at',
     'updated_at',
   ])
@@ -93,7 +96,13 @@ t.test('a tenant is onboarded, read, changed, suspended, resumed and deleted', a
     status: 200,
     body: { name: 'Acme 2', quota: { connections: 2 } },
   })
-  t.match(await call(`PATCH ${path}`, { body: { quota: {} } }), { status: 200, body: { quota: {} } })
+  t.match(await call(`PATCH ${path}`, { body: { quota: { connections: 2, weight: 3 } } }), {
+    status: 200,
+    body: { quota: { connections: 2, weight: 3 } },
+  })
+  t.same((await call(`PATCH ${path}`, { body: { quota: { weight: 100 } } })).body.quota, { weight: 100 })
+  t.same((await call(`GET ${path}`)).body.quota, { weight: 100 })
+  t.same((await call(`PATCH ${path}`, { body: { quota: {} } })).body.quota, {})
   t.match(await call(`POST ${path}/suspend`), { status: 200, body: { status: 'suspended' } })
   t.match(await call(`POST ${path}/resume`), { status: 200, body: { status: 'active' } })
   t.match(await call(`DELETE ${path}`), { status: 202, body: { id: tenant.id, status: 'deleting' } })
@@ -102,6 +111,39 @@ t.test('a tenant is onboarded, read, changed, suspended, resumed and deleted', a
   t.match(await call(`GET ${path}`), { status: 200, body: { status: 'deleted' } })
   t.match(await call('GET /v1/tenants'), { body: { records: [] } })
   t.match(await call('GET /v1/tenants?status=deleted'), { body: { records: [{ id: tenant.id }] } })
+})
+
+t.test('a credential is rotated, and the answer comes while the old login is still there', async (t) => {
+  const { call, pools, tenants } = await open(t)
+  const { tenant } = (await call('POST /v1/tenants', { body: { name: 'Rotated' } })).body
+  t.match(tenant, { generation: 1, colour: 'blue', job: null })
+  const path = `/v1/tenants/${tenant.id}`
+  const lease = await pools.acquire({ tenantId: tenant.id, generation: 1 }, new AbortController())
+  t.match(await call(`POST ${path}/rotate-credential`.replace(tenant.id, tenant.id.toUpperCase())), {
+    status: 202,
+    body: {
+      id: tenant.id,
+      status: 'active',
+      generation: 2,
+      colour: 'green',
+      job: { kind: 'rotate', step: 'drain', attempts: 1, error: null },
+    },
+  })
+  t.match(await call(`POST ${path}/rotate-credential`), {
+    status: 409,
+    headers: { 'retry-after': '1' },
+    body: { code: 'TENANT_BUSY' },
+  })
+  t.match(await call(`DELETE ${path}`), { status: 409, body: { code: 'TENANT_BUSY' } })
+  t.match(await call('GET /v1/tenants'), { body: { records: [{ job: { kind: 'rotate' } }] } })
+  lease.release()
+  while ((await tenants.get(tenant.id)).job !== null) await new Promise(setImmediate)
+  t.match(await call(`GET ${path}`), { status: 200, body: { generation: 2, colour: 'green', job: null } })
+  t.match(await call(`POST /v1/tenants/${randomUUID()}/rotate-credential`), {
+    status: 404,
+    body: { code: 'TENANT_NOT_FOUND' },
+  })
+  t.match(await call(`POST ${path}/rotate-credential`, { key: 'nobody' }), { status: 401 })
 })
 
 t.test('a repeated request with an Idempotency-Key is answered alike', async (t) => {
@@ -151,6 +193,10 @@ t.test('what is wrong with a request is said by field, and nothing is made', asy
       { in: 'body', path: '/quota/connections' },
     ],
     ['POST /v1/tenants', { name: 'x', quota: { rows: 1 } }, { in: 'body' }],
+    ['POST /v1/tenants', { name: 'x', quota: { weight: 0 } }, { in: 'body', path: '/quota/weight' }],
+    ['POST /v1/tenants', { name: 'x', quota: { weight: 101 } }, { in: 'body', path: '/quota/weight' }],
+    ['POST /v1/tenants', { name: 'x', quota: { weight: 1.5 } }, { in: 'body', path: '/quota/weight' }],
+    [`PATCH /v1/tenants/${randomUUID()}`, { quota: { weight: '2' } }, { in: 'body', path: '/quota/weight' }],
     [`PATCH /v1/tenants/${randomUUID()}`, {}, { in: 'body' }],
     ['GET /v1/tenants?limit=0', undefined, { in: 'query' }],
     ['GET /v1/tenants?limit=101', undefined, { in: 'query' }],

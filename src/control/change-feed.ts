@@ -1,0 +1,145 @@
+import type { Clock } from '../clock.ts'
+import type { Db } from '../pool/statement.ts'
+import { answerWithin } from './answer-within.ts'
+import { type ChangesSince, readChanges } from './change-store.ts'
+import type { ChangeHandler, ReadChange } from './changes.ts'
+import type { Outage } from './outage.ts'
+
+export interface ChangeFeedOptions {
+  readonly db: Db
+  readonly clock: Clock
+  readonly pollMs: number
+  /** A control database that does not answer in this time is taken for away; 2 s by default. */
+  readonly patienceMs?: number
+  readonly handler: ChangeHandler
+  readonly outage: Pick<Outage, 'failed' | 'answered'>
+  /** Called whenever `applied` has risen. */
+  readonly onApplied: (version: bigint) => void
+  /** Called when all was forgotten, since changes were missed. */
+  readonly onResync?: () => void
+  /** Called when what a change has set off fails. */
+  readonly onError: (error: unknown) => void
+}
+
+const BATCH = 500
+const PATIENCE_MS = 2_000
+
+/**
+ * ChangeFeed reads the log of changes, when it is told that there may be something new (`poll`) and
+ * at every turn of its own timer, and hands each change to its handler, once and in order. A slow
+ * drain holds up none after it, only `applied`.
+ */
+export class ChangeFeed {
+  readonly #options: ChangeFeedOptions
+  readonly #patienceMs: number
+  /** The last version handed on. */
+  #read = 0n
+  #reported = 0n
+  /** Versions whose work goes on, in order. */
+  readonly #pending = new Set<bigint>()
+  #running: Promise<void> | undefined
+  #next: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+
+  constructor(options: ChangeFeedOptions) {
+    this.#options = options
+    this.#patienceMs = options.patienceMs ?? PATIENCE_MS
+  }
+
+  /** The highest version up to which all work is done. */
+  get applied(): bigint {
+    const [oldest] = this.#pending
+    return oldest === undefined ? this.#read : oldest - 1n
+  }
+
+  /** start begins after the last change there is: this process remembers nothing older. @throws LessorError CONTROL_UNAVAILABLE */
+  async start(): Promise<void> {
+    const { db, clock, outage, pollMs } = this.#options
+    const askedAt = clock.now()
+    this.#read = (await readChanges(db, 0n, 0)).latest
+    this.#reported = this.#read
+    outage.answered(askedAt)
+    this.#timer = setInterval(() => void this.poll(), pollMs)
+    this.#timer.unref()
+  }
+
+  /** poll resolves when a reading that began after the call has ended, well or badly. */
+  poll(): Promise<void> {
+    if (this.#stopped) return Promise.resolve()
+    if (this.#running === undefined) return this.#run()
+    this.#next ??= this.#running.then(() => this.#run())
+    return this.#next
+  }
+
+  /** stop ends the feed and resolves when nothing is being read. Drains go on. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearInterval(this.#timer)
+    await this.#running
+  }
+
+  #run(): Promise<void> {
+    this.#next = undefined
+    this.#running = this.#readAll().finally(() => {
+      this.#running = undefined
+    })
+    return this.#running
+  }
+
+  async #readAll(): Promise<void> {
+    const { db, clock, outage } = this.#options
+    try {
+      for (let more = true; more && !this.#stopped; ) {
+        const askedAt = clock.now()
+        const since = await answerWithin(readChanges(db, this.#read, BATCH), this.#patienceMs)
+        if (isWhole(this.#read, since)) for (const change of since.changes) this.#apply(change)
+        else await this.#resync(since.latest)
+        more = this.#read < since.latest
+        if (!more) outage.answered(askedAt)
+      }
+    } catch (error) {
+      outage.failed(error)
+    }
+    this.#report()
+  }
+
+  #apply(change: ReadChange): void {
+    const work = this.#options.handler.apply(change)
+    this.#read = change.version
+    if (work !== undefined) this.#await(change.version, [work])
+  }
+
+  async #resync(latest: bigint): Promise<void> {
+    const work = await answerWithin(this.#options.handler.resync(), this.#patienceMs)
+    this.#read = latest
+    // A log that begins anew, as after a restore from a backup, has lower numbers.
+    if (this.#reported > latest) this.#reported = 0n
+    this.#await(latest, work)
+    this.#options.onResync?.()
+  }
+
+  #await(version: bigint, work: readonly Promise<unknown>[]): void {
+    this.#pending.add(version)
+    Promise.all(work)
+      .catch(this.#options.onError)
+      .finally(() => {
+        this.#pending.delete(version)
+        this.#report()
+      })
+  }
+
+  #report(): void {
+    const { applied } = this
+    if (applied <= this.#reported) return
+    this.#reported = applied
+    this.#options.onApplied(applied)
+  }
+}
+
+/** False when changes between the version and the last one are gone, or the log begins anew. */
+function isWhole(after: bigint, { latest, changes }: ChangesSince): boolean {
+  if (latest < after) return false
+  if (changes.length === 0) return latest === after
+  return changes.every(({ version }, index) => version === after + BigInt(index) + 1n)
+}

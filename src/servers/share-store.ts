@@ -1,0 +1,50 @@
+import { type Db, sql } from '../pool/statement.ts'
+
+/** LiveShare is what a node that counts has been granted of a data server's connections. */
+export interface LiveShare {
+  readonly nodeId: string
+  readonly budget: number
+  readonly granted: number
+}
+
+/**
+ * lockShares keeps all others from changing the shares of a data server until the transaction ends.
+ * Statements after it see what they wrote; the lock does not get in the way of tenants' rows.
+ */
+export async function lockShares(tx: Db, server: string): Promise<void> {
+  await tx.query(sql`select from lessor.servers where name = ${server} for no key update`)
+}
+
+/** readShares resolves with the shares of the nodes that have been heard within `silentMs`, the oldest node first. */
+export async function readShares(tx: Db, server: string, silentMs: number): Promise<readonly LiveShare[]> {
+  return tx.query<LiveShare>(sql`
+    select s.node_id as "nodeId", s.budget, s.granted
+    from lessor.server_shares s join lessor.nodes n on n.id = s.node_id
+    where s.server = ${server} and n.heartbeat_at > clock_timestamp() - ${silentMs} * interval '1 millisecond'
+    order by n.started_at, n.id`)
+}
+
+/** enterShare makes the node's row in the shares, with nothing granted; false when it is there. */
+export async function enterShare(tx: Db, server: string, nodeId: string, budget: number): Promise<boolean> {
+  const rows = await tx.query(sql`
+    insert into lessor.server_shares (server, node_id, budget, granted, used)
+    values (${server}, ${nodeId}, ${budget}, 0, 0)
+    on conflict (server, node_id) do nothing
+    returning node_id`)
+  return rows.length > 0
+}
+
+/** writeShare says what the node has been granted and has in use. */
+export async function writeShare(
+  tx: Db,
+  share: {
+    readonly server: string
+    readonly nodeId: string
+    readonly granted: number
+    readonly used: number
+  },
+): Promise<void> {
+  await tx.query(sql`
+    update lessor.server_shares set granted = ${share.granted}, used = ${share.used}
+    where server = ${share.server} and node_id = ${share.nodeId}`)
+}

@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto'
+import t from 'tap'
+import { ControlDatabase } from '../../src/control/control-database.ts'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { openConnection } from '../../src/pool/open-connection.ts'
+import { sql } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
+import { ServerAdmin } from '../../src/servers/server-admin.ts'
+import { readServerCapacity } from '../../src/servers/server-capacity.ts'
+import { testDatabase } from '../support/database.ts'
+
+const { url } = await testDatabase(t)
+const address = parseDatabaseUrl(url)
+const target = { ...address, server: 'default', parameters: {} }
+
+t.test('a data server tells its limits and whose the sessions are', async (t) => {
+  const admin = new ServerAdmin({ address, maxConnections: 1 })
+  t.teardown(() => admin.close())
+  const [settings] = await admin.query(sql`
+    select current_setting('max_connections')::integer as max,
+           current_setting('superuser_reserved_connections')::integer as reserved`)
+  const before = await readServerCapacity(admin)
+  t.match(before, { maxConnections: settings?.max, superuserReserved: settings?.reserved, reserved: 0 })
+  t.match(before.sessions, { tenants: 0, service: 1 }, 'the administrator himself')
+
+  const control = new ControlDatabase({ url, maxConnections: 1 })
+  t.teardown(() => control.close())
+  await control.ping()
+  const [one, two] = [await openConnection(target, signal()), await openConnection(target, signal())]
+  t.match((await readServerCapacity(admin)).sessions, { tenants: 2, service: 2 })
+  await Promise.all([one.close(), two.close()])
+})
+
+t.test('sessions in other databases are those of others', async (t) => {
+  const admin = new ServerAdmin({ address, maxConnections: 1 })
+  t.teardown(() => admin.close())
+  const other = await testDatabase(t)
+  const before = await readServerCapacity(admin)
+  const stranger = await openConnection({ ...target, ...parseDatabaseUrl(other.url) }, signal())
+  t.teardown(() => stranger.close())
+  const after = await readServerCapacity(admin)
+  t.equal(after.sessions.tenants, before.sessions.tenants)
+  t.ok(after.sessions.others > 0)
+})
+
+t.test('an administrator who is no superuser counts the sessions that he may not look into', async (t) => {
+  const superuser = new ServerAdmin({ address, maxConnections: 1 })
+  t.teardown(() => superuser.close())
+  const [name, password] = [`plain_${randomBytes(6).toString('hex')}`, randomBytes(16).toString('hex')]
+  await superuser.script(`create role ${name} login password '${password}'`)
+  t.teardown(() => superuser.script(`drop role ${name}`))
+  const admin = new ServerAdmin({
+    address: { ...address, user: name, password: new Secret(password) },
+    maxConnections: 1,
+  })
+  t.teardown(() => admin.close())
+  const tenant = await openConnection(target, signal())
+  t.teardown(() => tenant.close())
+  t.match((await readServerCapacity(admin)).sessions, { tenants: 1, service: 2 })
+})
+
+function signal(): AbortSignal {
+  return new AbortController().signal
+}
