@@ -27,8 +27,11 @@ export interface PostgresDatabaseOptions {
  * connects at the first statement. Tenants never go through it.
  */
 export class PostgresDatabase implements ScriptDb {
+  readonly #open: () => postgres.Sql
   // Never logged: `util.inspect` of the driver's handle prints the password.
-  readonly #handle: postgres.Sql
+  #handle: postgres.Sql
+  /** Whoever has not answered by then never will; undefined when statements have no limit. */
+  readonly #patienceMs: number | undefined
   readonly #unavailable: ErrorCode
   readonly #closeTimeoutMs: number
   #closing: Promise<void> | undefined
@@ -37,36 +40,40 @@ export class PostgresDatabase implements ScriptDb {
     const { address } = options
     this.#unavailable = options.unavailable
     this.#closeTimeoutMs = options.closeTimeoutMs
-    this.#handle = postgres({
-      host: address.host,
-      port: address.port,
-      database: address.database,
-      username: address.user,
-      // A function, so that the driver's options do not hold the plain password.
-      password: () => address.password.reveal(),
-      ssl: driverTls(address),
-      max: options.maxConnections,
-      connect_timeout: options.connectTimeoutMs / 1000,
-      idle_timeout: options.idleMs / 1000,
-      // The driver waits up to 20 seconds before it tries again; a caller should hear at once.
-      backoff: () => 0.05,
-      onnotice: () => {},
-      fetch_types: false,
-      types: ARRAY_TYPES,
-      connection: {
-        application_name: options.applicationName,
-        TimeZone: 'UTC',
-        DateStyle: 'ISO',
-        statement_timeout: options.statementTimeoutMs,
-      },
-      // Not in the driver's types: its `socket` option, and `no_subscribe`, which spares a second
-      // set of options for logical replication.
-      ...{ socket: () => driverSocket(address), no_subscribe: true },
-    })
+    const { connectTimeoutMs, statementTimeoutMs } = options
+    this.#patienceMs = statementTimeoutMs === 0 ? undefined : statementTimeoutMs + connectTimeoutMs
+    this.#open = () =>
+      postgres({
+        host: address.host,
+        port: address.port,
+        database: address.database,
+        username: address.user,
+        // A function, so that the driver's options do not hold the plain password.
+        password: () => address.password.reveal(),
+        ssl: driverTls(address),
+        max: options.maxConnections,
+        connect_timeout: options.connectTimeoutMs / 1000,
+        idle_timeout: options.idleMs / 1000,
+        // The driver waits up to 20 seconds before it tries again; a caller should hear at once.
+        backoff: () => 0.05,
+        onnotice: () => {},
+        fetch_types: false,
+        types: ARRAY_TYPES,
+        connection: {
+          application_name: options.applicationName,
+          TimeZone: 'UTC',
+          DateStyle: 'ISO',
+          statement_timeout: options.statementTimeoutMs,
+        },
+        // Not in the driver's types: its `socket` option, and `no_subscribe`, which spares a second
+        // set of options for logical replication.
+        ...{ socket: () => driverSocket(address), no_subscribe: true },
+      })
+    this.#handle = this.#open()
   }
 
   async query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
-    return this.#reach(() => runQuery<Row>(this.#handle, statement))
+    return this.#reach(() => this.#watch(runQuery<Row>(this.#handle, statement)))
   }
 
   async script(text: string): Promise<void> {
@@ -74,18 +81,40 @@ export class PostgresDatabase implements ScriptDb {
   }
 
   async transaction<T>(fn: (tx: ScriptDb) => Promise<T>): Promise<T> {
-    return this.#reach(() => inTransaction((run) => this.#handle.begin(run), fn))
+    const watch: Watch = (answer) => this.#watch(answer)
+    return this.#reach(() => inTransaction((run) => this.#handle.begin(run), fn, watch))
   }
 
   /** ping resolves when the database answers. */
   async ping(): Promise<void> {
-    await this.#reach(() => this.#handle`select 1`)
+    await this.#reach(() => this.#watch(this.#handle`select 1`))
   }
 
   /** close lets running statements end, cuts them at the deadline, and closes the connections. Memoised. */
   close(): Promise<void> {
     this.#closing ??= this.#handle.end({ timeout: this.#closeTimeoutMs / 1000 })
     return this.#closing
+  }
+
+  /**
+   * Resolves as `answer` does. A connection can fall silent for good, as when a firewall forgets it: the
+   * server itself would have ended the statement long before our patience does. Then all connections are
+   * dropped, and who waits on them is told.
+   */
+  async #watch<T>(answer: PromiseLike<T>): Promise<T> {
+    const handle = this.#handle
+    const timer = this.#patienceMs && setTimeout(() => this.#replace(handle), this.#patienceMs).unref()
+    try {
+      return await answer
+    } finally {
+      if (timer !== undefined) clearTimeout(timer)
+    }
+  }
+
+  #replace(silent: postgres.Sql): void {
+    if (this.#handle !== silent || this.#closing !== undefined) return
+    this.#handle = this.#open()
+    void silent.end({ timeout: 0 })
   }
 
   async #reach<T>(work: () => PromiseLike<T>): Promise<T> {
@@ -100,16 +129,21 @@ export class PostgresDatabase implements ScriptDb {
   }
 }
 
+/** Watch is PostgresDatabase.#watch. */
+type Watch = <T>(answer: PromiseLike<T>) => Promise<T>
+
 /** TransactionDb runs statements inside a transaction of the driver's; nested transactions are savepoints. */
 class TransactionDb implements ScriptDb {
   readonly #handle: postgres.TransactionSql
+  readonly #watch: Watch
 
-  constructor(handle: postgres.TransactionSql) {
+  constructor(handle: postgres.TransactionSql, watch: Watch) {
     this.#handle = handle
+    this.#watch = watch
   }
 
   async query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
-    return runQuery<Row>(this.#handle, statement)
+    return this.#watch(runQuery<Row>(this.#handle, statement))
   }
 
   async script(text: string): Promise<void> {
@@ -117,7 +151,7 @@ class TransactionDb implements ScriptDb {
   }
 
   async transaction<T>(fn: (tx: ScriptDb) => Promise<T>): Promise<T> {
-    return inTransaction((run) => this.#handle.savepoint(run), fn)
+    return inTransaction((run) => this.#handle.savepoint(run), fn, this.#watch)
   }
 }
 
@@ -136,10 +170,11 @@ async function runScript(handle: postgres.Sql | postgres.TransactionSql, text: s
 async function inTransaction<T>(
   begin: (run: (tx: postgres.TransactionSql) => Promise<void>) => Promise<unknown>,
   fn: (tx: ScriptDb) => Promise<T>,
+  watch: Watch,
 ): Promise<T> {
   let outcome: { readonly value: T } | undefined
   await begin(async (tx) => {
-    outcome = { value: await fn(new TransactionDb(tx)) }
+    outcome = { value: await fn(new TransactionDb(tx, watch)) }
   })
   if (outcome === undefined) throw new Error('bug: the transaction committed without its work')
   return outcome.value

@@ -1,8 +1,9 @@
 import { LessorError } from '../errors.ts'
 import type { Claimant } from './claims.ts'
 import type { Caller, ConnectionTarget, Rows } from './contract.ts'
+import { Credential } from './credential.ts'
 import { overdue } from './deadlines.ts'
-import { isLoginRefused, openError, statementError } from './driver-errors.ts'
+import { openError, statementError } from './driver-errors.ts'
 import type { Engine } from './engine.ts'
 import { Sharing } from './sharing.ts'
 import { Slot, type SlotOwner } from './slot.ts'
@@ -32,7 +33,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
   readonly maxConnections: number
   readonly weight: number
   readonly #engine: Engine
-  #target: ConnectionTarget
+  readonly #credential: Credential
   readonly #queue: WaitQueue<Want>
   readonly #sharing = new Sharing()
   readonly #onFailure: (error: LessorError) => void
@@ -44,10 +45,6 @@ export class ConnectionPool implements Claimant, SlotOwner {
   #closing = 0
   /** Leases that may still need a connection; undefined until the pool drains. */
   #draining: number | undefined
-  readonly #locate: () => Promise<ConnectionTarget>
-  /** Whether a login that is refused is tried once more with the credential read again: it may have been rotated. */
-  #mayBeStale = true
-  #isReading = false
   /** Set by `cut` and `destroy`: whoever comes now gets it. */
   #ended: LessorError | undefined
   #resolveDrained: () => void = () => {}
@@ -67,8 +64,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
     }: { locate: () => Promise<ConnectionTarget>; onFailure: (error: LessorError) => void },
   ) {
     this.#engine = engine
-    this.#locate = locate
-    this.#target = target
+    this.#credential = new Credential(target, locate)
     this.#onFailure = onFailure
     this.weight = target.weight ?? 1
     this.#queue = new WaitQueue(engine.room, this.weight)
@@ -356,7 +352,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
   }
 
   #wantsMore(): boolean {
-    if (this.#ended !== undefined || this.#isReading) return false
+    if (this.#ended !== undefined || this.#credential.isReading) return false
     return this.#opening < this.#queue.size && this.#slots.size < this.maxConnections
   }
 
@@ -368,13 +364,13 @@ export class ConnectionPool implements Claimant, SlotOwner {
     this.#engine.slots.set(slot, this)
     this.#engine.wake()
     try {
-      const connection = await this.#engine.connect(this.#target, slot.opening.signal)
+      const connection = await this.#engine.connect(this.#credential.target, slot.opening.signal)
       slot.attach(connection)
       this.#engine.counters.connectionsOpened += 1
       connection.lost.then(() => this.#lost(slot))
     } catch (error) {
       const refused = openError(error)
-      const isReadAgain = this.#mayBeStale && isLoginRefused(refused) && this.#opening === this.#slots.size
+      const isReadAgain = this.#opening === this.#slots.size && this.#credential.isSuspect(refused)
       if (isReadAgain) this.#engine.breakers.abandoned(this.tenantId, this.server)
       else this.#engine.breakers.failed(this.tenantId, this.server, refused)
       this.#opening -= 1
@@ -384,7 +380,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
       else if (this.#slots.size === 0) await this.#readAgain()
       return
     }
-    this.#mayBeStale = true
+    this.#credential.worked()
     this.#engine.breakers.succeeded(this.tenantId, this.server)
     this.#opening -= 1
     this.#rest(slot)
@@ -393,16 +389,10 @@ export class ConnectionPool implements Claimant, SlotOwner {
 
   /** Never rejects: whoever waits hears of a failure. */
   async #readAgain(): Promise<void> {
-    this.#isReading = true
     try {
-      const target = await this.#locate()
-      if (target.server !== this.server) throw new Error('bug: a tenant moved and kept its generation')
-      this.#target = target
-      this.#mayBeStale = false
+      await this.#credential.readAgain()
     } catch (error) {
       this.#openFailed(openError(error))
-    } finally {
-      this.#isReading = false
     }
     this.grow()
   }

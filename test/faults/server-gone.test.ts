@@ -6,8 +6,8 @@ import { Stage } from './stage.ts'
 
 /** What callers may be answered while logins fail. */
 const UNREACHABLE = ['POOL_OPEN_FAILED', 'TENANT_UNAVAILABLE', 'SERVER_UNAVAILABLE'] as const
-/** Longer than a statement, a login and a wait for a connection may take; see Stage. */
-const FROZEN_MS = 2_500
+/** Many times what a statement, a login and a wait for a connection may take; see Stage. */
+const FROZEN_MS = 10_000
 
 const server = await OwnServer.start(t)
 const stage = await Stage.open(t, { url: server.url })

@@ -1,0 +1,50 @@
+import t from 'tap'
+import { ControlDatabase } from '../../src/control/control-database.ts'
+import { sql } from '../../src/pool/statement.ts'
+import { testDatabase } from '../support/database.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
+
+t.test('connections that fall silent for good are replaced, and whoever waits on them is told', async (t) => {
+  const { url } = await testDatabase(t)
+  const proxy = await TcpProxy.start(t, url)
+  const db = new ControlDatabase({
+    url: proxy.url(url),
+    maxConnections: 2,
+    statementTimeoutMs: 300,
+    connectTimeoutMs: 200,
+  })
+  t.teardown(() => db.close())
+  const one = () => db.query(sql`select 1 as one`)
+  await Promise.all([one(), one()])
+  const present = new Set(proxy.openings)
+  t.equal(present.size, 2)
+  proxy.inflict({ kind: 'silence' }, (opening) => present.has(opening))
+  const refused = { code: 'CONTROL_UNAVAILABLE' }
+  await Promise.all([
+    t.rejects(one(), refused),
+    t.rejects(
+      db.transaction((tx) => tx.query(sql`select 1`)),
+      refused,
+    ),
+    t.rejects(db.ping(), refused),
+  ])
+  t.match(await one(), [{ one: 1 }])
+  t.match(await db.transaction((tx) => tx.query(sql`select 2 as two`)), [{ two: 2 }])
+})
+
+t.test('a transaction whose connection falls silent between two statements is told as well', async (t) => {
+  const { url } = await testDatabase(t)
+  const proxy = await TcpProxy.start(t, url)
+  const db = new ControlDatabase({ url: proxy.url(url), statementTimeoutMs: 300, connectTimeoutMs: 200 })
+  t.teardown(() => db.close())
+  await t.rejects(
+    db.transaction(async (tx) => {
+      await tx.query(sql`select 1`)
+      proxy.inflict({ kind: 'silence' }, () => true)
+      await tx.query(sql`select 2`)
+    }),
+    { code: 'CONTROL_UNAVAILABLE' },
+  )
+  await proxy.heal()
+  t.match(await db.query(sql`select 3 as three`), [{ three: 3 }])
+})
