@@ -178,6 +178,44 @@ t.test(
   },
 )
 
+t.test('a data server that hangs holds half of the openings, and one once it has failed', async (t) => {
+  const { driver, use, move } = setUp(
+    { maxOpening: 4, connectTimeoutMs: 60_000, acquireTimeoutMs: 60_000 },
+    (id) => (id.startsWith('x') ? 'hangs' : 'up'),
+  )
+  const opening = (server: string) => [...driver.openings].filter((each) => each.target.server === server)
+  const first = use('a')
+  await settle()
+  for (const each of driver.live) each.answer()
+  await first
+  driver.automatic = false
+  const hanging = ['x1', 'x2', 'x3', 'x4', 'x5'].map((id) => use(id).catch((error) => error.code))
+  await settle()
+  t.equal(opening('hangs').length, 2)
+  const others = ['b', 'c', 'd'].map((id) => use(id))
+  await settle()
+  t.equal(opening('up').length, 2, 'the other half')
+  for (let i = 0; i < 2; i++) {
+    for (const each of opening('up')) each.finish()
+    await settle()
+    for (const each of driver.live) while (each.flights.length > 0) each.answer()
+    await settle()
+  }
+  await Promise.all(others)
+  opening('hangs')[0]?.finish(refused('ETIMEDOUT'))
+  await settle()
+  t.equal(opening('hangs').length, 1, 'nobody takes the place that came free')
+  opening('hangs')[0]?.finish(refused('ETIMEDOUT'))
+  await settle()
+  t.equal(opening('hangs').length, 1, 'one at a time')
+  opening('hangs')[0]?.finish(refused('ETIMEDOUT'))
+  await move(0)
+  t.strictSame(await Promise.all(hanging), [
+    ...Array.from({ length: 3 }, () => 'POOL_OPEN_FAILED'),
+    ...Array.from({ length: 2 }, () => 'SERVER_UNAVAILABLE'),
+  ])
+})
+
 t.test('forgive ends a pause: what failed was mended', async (t) => {
   const { registry, driver, use, visit } = setUp()
   driver.failNext = refused('28000')
