@@ -110,7 +110,10 @@ async function run(
     const port = await choosePort(home)
     const postmaster = await Postmaster.start(binaries, home, settings(port, options))
     try {
-      if (await postmaster.ready(signal)) return { port, postmaster }
+      if (await postmaster.ready(signal)) {
+        signal.throwIfAborted()
+        return { port, postmaster }
+      }
     } catch (error) {
       await postmaster.stop()
       throw error
