@@ -15,8 +15,8 @@ export interface Claimant {
 }
 
 /**
- * Claims is the pools that were refused a connection, in order. The neediest is the one whose tenant
- * would have least for its weight with one more; among equals the one that claimed first.
+ * Claims is the pools that were refused a connection, in order. The neediest is one whose tenant has
+ * none, else the one whose tenant would have least for its weight with one more; among equals the one that claimed first.
  */
 export class Claims {
   readonly #sharer: (claimant: Claimant) => Sharer
@@ -102,9 +102,9 @@ export class Claims {
   }
 }
 
-/** What a tenant would have for its weight with one more. */
+/** What a tenant would have for its weight with one more; the floor comes before all weights. */
 function levelOf({ used, weight }: Sharer): number {
-  return (used + 1) / weight
+  return used === 0 ? 0 : (used + 1) / weight
 }
 
 function concerns(shortage: Shortage, { server, tenantId }: Claimant): boolean {

@@ -5,12 +5,13 @@ export interface Sharer {
 }
 
 /**
- * mayTakeFrom says whether a connection does more good with `poor` than with `rich`: whether, once it
- * has moved, `rich` still has at least as much for its weight as `poor` then has. Moving connections
- * as long as that holds ends in max-min fairness by weight, and nobody is without one while another
- * has two.
+ * mayTakeFrom says whether a connection does more good with `poor` than with `rich`. Whoever has none comes
+ * before anybody has two, whatever their weights: that is the floor. Else it does when, once it has
+ * moved, `rich` still has at least as much for its weight as `poor` then has. Moving connections as
+ * long as that holds ends in max-min fairness by weight above the floor.
  */
 export function mayTakeFrom(rich: Sharer, poor: Sharer): boolean {
+  if (poor.used === 0) return rich.used >= 2
   return (rich.used - 1) * poor.weight >= (poor.used + 1) * rich.weight
 }
 

@@ -100,6 +100,23 @@ t.test('connections are divided by weight', async (t) => {
   await end()
 })
 
+t.test('no weight takes the first connection from another tenant', async (t) => {
+  const { call, run, end, registry, refused } = world(
+    { maxConnections: 3, serverMaxConnections: 3 },
+    { light: 1, heavy: 100 },
+  )
+  for (let i = 0; i < 50; i++) void call('heavy')
+  await run(100)
+  void call('light')
+  await run(500)
+  t.match(registry.budget().servers[0]?.holders, [
+    { tenantId: 'heavy', connections: 2 },
+    { tenantId: 'light', connections: 1 },
+  ])
+  t.strictSame(refused, [])
+  await end()
+})
+
 t.test('more tenants than connections take turns, and none is left out', async (t) => {
   const tenants = Array.from({ length: 9 }, (_, i) => `t${i}`)
   const { call, run, end, served, refused, driver } = world({
