@@ -5,9 +5,11 @@ import { withAdmin } from '../support/template.ts'
 import { eventually } from './eventually.ts'
 import { TENANT_LOGIN } from './logins.ts'
 import { OwnServer } from './own-server.ts'
-import { Stage } from './stage.ts'
+import { PATIENT, Stage } from './stage.ts'
 
-const SLOTS = 24
+const SLOTS = 32
+/** For the service's connections as superuser and the test's own: control 2, listener 1, administrators 3, tests. */
+const RESERVED = 10
 
 /** Hogs are other people's sessions at a server, as many as there are slots for them. */
 class Hogs {
@@ -47,7 +49,16 @@ class Hogs {
 t.test('somebody else takes every connection of the server, and leaves again', async (t) => {
   const server = await OwnServer.start(t, { maxConnections: SLOTS })
   // As a superuser the service itself has the slots that are reserved.
-  const stage = await Stage.open(t, { url: server.url, environment: { CONTROL_MAX_CONNECTIONS: '2' } })
+  await withAdmin(
+    server.url,
+    (admin) => admin`alter system set superuser_reserved_connections = ${admin.unsafe(String(RESERVED))}`,
+  )
+  await server.stop()
+  await server.startAgain()
+  const stage = await Stage.open(t, {
+    url: server.url,
+    environment: { ...PATIENT, CONTROL_MAX_CONNECTIONS: '2' },
+  })
   await withAdmin(server.url, async (admin) => {
     await admin`create role hog login password 'hog'`
     await admin`grant connect on database postgres to hog`

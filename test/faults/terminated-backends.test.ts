@@ -3,7 +3,7 @@ import { testDatabase } from '../support/database.ts'
 import { withAdmin } from '../support/template.ts'
 import { eventually } from './eventually.ts'
 import { TENANT_LOGIN } from './logins.ts'
-import { Stage } from './stage.ts'
+import { PATIENT, Stage } from './stage.ts'
 
 /** Fast statements that one connection may carry at once; src/pool/sharing.ts. */
 const SHARED = 16
@@ -11,7 +11,7 @@ const KILLS = 30
 
 t.test('random backends of tenants are terminated while they work', async (t) => {
   const { url } = await testDatabase(t)
-  const stage = await Stage.open(t, { url })
+  const stage = await Stage.open(t, { url, environment: PATIENT })
   const traffic = await stage.traffic(t)
   let killed = 0
   await withAdmin(url, async (admin) => {
