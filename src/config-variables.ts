@@ -34,6 +34,8 @@ function optional(meaning: string, title: string, format?: Format) {
   return Type.Optional(Type.String({ description: meaning, title, ...(format && { format }) }))
 }
 
+const SIX_FIELDS = /^[0-9A-Za-z*?,/#-]+( +[0-9A-Za-z*?,/#-]+){5}$/
+
 /** FORMATS checks what JSON Schema has no word for; none of them puts the value into a message. */
 export const FORMATS = {
   networks: (value: string) => splitList(value).every(isNetwork) || value === 'none',
@@ -41,7 +43,8 @@ export const FORMATS = {
   'postgres-url': isPostgresUrl,
   'operator-key': (value: string) => /^[!-~]{32,}$/.test(value),
   'key-ring': isKeyRing,
-  'six-fields': (value: string) => /^[0-9A-Za-z*?,/#-]+( +[0-9A-Za-z*?,/#-]+){5}$/.test(value),
+  'six-fields': (value: string) => SIX_FIELDS.test(value),
+  'six-fields-or-off': (value: string) => value === 'off' || SIX_FIELDS.test(value),
 } as const
 type Format = keyof typeof FORMATS
 
@@ -70,6 +73,7 @@ export const VARIABLES = Type.Object({
     'silent',
   ]),
   STATE_DIR: text('.lessor', 'folder of the embedded database and of the keys made at first start', 'a path'),
+  APP_SQL_DIR: optional("folder of the application's migrations; Lessor's own sql/app when unset", 'a path'),
 
   DATABASE_URL: optional(
     'control database and first data server, as a role that may create roles; embedded when unset',
@@ -135,6 +139,7 @@ export const VARIABLES = Type.Object({
 
   POOL_MAX_ENTRIES: count(500, 'resident pools'),
   POOL_MAX_CONNECTIONS: count(4, 'connections of one tenant'),
+  ROW_MAX_CONNECTIONS: count(16, 'connections that the tenants of placement row share, of one data server'),
   SERVER_MAX_CONNECTIONS: count(80, 'connections to one data server, all tenants'),
   PROCESS_MAX_CONNECTIONS: count(400, 'connections of this process to all data servers'),
   POOL_MAX_OPENING: count(8, 'connections being opened at once'),
@@ -154,6 +159,12 @@ export const VARIABLES = Type.Object({
     'when idle pools are swept',
     'a cron expression of six fields, seconds first',
     'six-fields',
+  ),
+  ISOLATION_CRON: text(
+    '0 0 * * * *',
+    'when the walls between tenants are tried, or off',
+    'a cron expression of six fields, seconds first, or off',
+    'six-fields-or-off',
   ),
 })
 export type VariableName = keyof typeof VARIABLES.properties

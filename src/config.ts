@@ -30,6 +30,8 @@ export interface ConfigVariable {
 export interface Config {
   readonly production: boolean
   readonly stateDir: string
+  /** Folder of the application's migrations; sql/app when undefined. */
+  readonly appSqlDir: string | undefined
   readonly logLevel: LogLevel
   readonly operatorKey: Secret | undefined
   readonly vaultKeys: Secret | undefined
@@ -55,6 +57,7 @@ export interface Config {
   readonly pools: {
     readonly maxEntries: number
     readonly maxConnections: number
+    readonly sharedMaxConnections: number
     readonly serverMaxConnections: number
     readonly processMaxConnections: number
     readonly maxOpening: number
@@ -78,6 +81,7 @@ export interface Config {
     readonly tempFileLimitKb: number
   }
   readonly sweepCron: string
+  readonly isolationCron: string
   readonly variables: readonly ConfigVariable[]
   /** Sentences about variables that look misspelt. */
   readonly warnings: readonly string[]
@@ -99,13 +103,18 @@ export class ConfigError extends Error {
  * it, the `.env` file of the working directory.
  * @throws ConfigError
  */
-export function loadConfig(environment: Environment = { ...readDotenv(), ...process.env }): Config {
+export function loadConfig(environment: Environment = readEnvironment()): Config {
   const problems: string[] = []
   const given = readGiven(environment, problems)
   const values = check(given, problems)
   const tls = readTls(values, problems)
   if (problems.length > 0) throw new ConfigError(problems)
   return deepFreeze(assemble(values, given, tls))
+}
+
+/** readEnvironment is `process.env` and, beneath it, the `.env` file of the working directory. */
+export function readEnvironment(): Environment {
+  return { ...readDotenv(), ...process.env }
 }
 
 function readDotenv(): Environment {
@@ -142,6 +151,7 @@ function assemble(values: Values, given: Environment, tls: TlsConfig | undefined
   return {
     production,
     stateDir: values.STATE_DIR,
+    appSqlDir: values.APP_SQL_DIR,
     logLevel: values.LOG_LEVEL,
     operatorKey: toSecret(values.OPERATOR_KEY),
     vaultKeys: toSecret(values.VAULT_KEYS),
@@ -170,6 +180,7 @@ function assemble(values: Values, given: Environment, tls: TlsConfig | undefined
     pools: {
       maxEntries: values.POOL_MAX_ENTRIES,
       maxConnections: values.POOL_MAX_CONNECTIONS,
+      sharedMaxConnections: values.ROW_MAX_CONNECTIONS,
       serverMaxConnections: values.SERVER_MAX_CONNECTIONS,
       processMaxConnections: values.PROCESS_MAX_CONNECTIONS,
       maxOpening: values.POOL_MAX_OPENING,
@@ -192,6 +203,7 @@ function assemble(values: Values, given: Environment, tls: TlsConfig | undefined
       tempFileLimitKb: values.ROLE_TEMP_FILE_LIMIT_KB,
     },
     sweepCron: values.SWEEP_CRON,
+    isolationCron: values.ISOLATION_CRON,
     variables: VARIABLE_NAMES.map((name) => ({
       name,
       value: values[name] === undefined ? null : isSecretName(name) ? '[secret]' : values[name],

@@ -6,13 +6,13 @@ import { lifetimePlugin } from './http/lifetime-plugin.ts'
 import type { RouteAccess } from './http/openapi-plugin.ts'
 import { problemPlugin } from './http/problem-plugin.ts'
 import { validatorCompiler } from './http/validation.ts'
+import { isolationRoutes } from './isolation/isolation-routes.ts'
 import type { Lessor } from './lessor.ts'
 import { budgetRoutes } from './ops/budget-routes.ts'
 import { configRoutes } from './ops/config-routes.ts'
 import { healthRoutes } from './ops/health-routes.ts'
 import { metricsRoutes } from './ops/metrics-routes.ts'
 import { poolRoutes } from './ops/pool-routes.ts'
-import { DEFAULT_SERVER } from './servers/data-server.ts'
 import { readServerCapacity } from './servers/server-capacity.ts'
 import { serverRoutes } from './servers/server-routes.ts'
 import { namespaceRoutes } from './tenants/namespace-routes.ts'
@@ -87,9 +87,9 @@ async function registerRoutes(scope: FastifyInstance, lessor: Lessor, users: boo
     })
     await operator.register(budgetRoutes, {
       pools,
-      servers: [DEFAULT_SERVER],
+      servers: () => servers.budgets(),
       serverLimit: (server) => shares.limit(server),
-      capacity: async (server) => readServerCapacity(servers.admin(server)),
+      capacity: async (server) => readServerCapacity(await servers.admin(server)),
       nodes,
       sizes: {
         limits: config.pools,
@@ -98,6 +98,7 @@ async function registerRoutes(scope: FastifyInstance, lessor: Lessor, users: boo
       },
       uptimeMs: () => health.uptimeMs(),
     })
+    await operator.register(isolationRoutes, { check: lessor.isolation })
     await operator.register(configRoutes, { config })
   })
 

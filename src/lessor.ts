@@ -5,22 +5,28 @@ import { type Clock, systemClock } from './clock.ts'
 import { type Config, ConfigError } from './config.ts'
 import { ControlChangeLog } from './control/change-log.ts'
 import { ControlDatabase } from './control/control-database.ts'
+import { dataFiles } from './control/data-files.ts'
 import { parseDatabaseUrl } from './control/database-url.ts'
-import { migrate, readMigrations } from './control/migrate.ts'
+import { isMigrated, MigrationError, migrate, readMigrations } from './control/migrate.ts'
 import { Outage } from './control/outage.ts'
+import { readOwnProcess } from './control/own-process.ts'
 import { LessorError } from './errors.ts'
+import { FleetService } from './fleet/fleet-service.ts'
 import type { Logger } from './http/logger.ts'
+import { createIsolationServices } from './isolation-services.ts'
 import { createNodeServices } from './node-services.ts'
 import { Health } from './ops/health.ts'
 import { Metrics } from './ops/metrics.ts'
 import { SweepJob } from './ops/sweep-job.ts'
+import { DatabasePlacement } from './placement/database-placement.ts'
 import type { Placement } from './placement/placement.ts'
 import { RolePlacement } from './placement/role-placement.ts'
+import { RowPlacement } from './placement/row-placement.ts'
+import { SchemaPlacement } from './placement/schema-placement.ts'
 import type { Caller } from './pool/contract.ts'
 import { openConnection } from './pool/open-connection.ts'
 import { PoolRegistry } from './pool/registry.ts'
 import type { Db } from './pool/statement.ts'
-import { DEFAULT_SERVER } from './servers/data-server.ts'
 import { DataServers } from './servers/data-servers.ts'
 import { ServerShares } from './servers/server-shares.ts'
 import { makeLocate } from './tenants/locate.ts'
@@ -34,9 +40,8 @@ import { parseVaultKeys } from './vault/key-ring.ts'
 import { Vault } from './vault/vault.ts'
 import { readVersion } from './version.ts'
 
-/** The application's tables, declared once for all placements; applied to each data server. */
-const APP_MIGRATIONS = new URL('../sql/app/', import.meta.url)
-const APP_LEDGER = 'lessor.app_migrations'
+/** How long a process that migrates the fleet may be silent before another one goes on with it. */
+const FLEET_CLAIM_MS = 30_000
 
 /** When the jobs that dead processes left behind are looked for. */
 const RECOVERY_CRON = '*/15 * * * * *'
@@ -44,7 +49,12 @@ const RECOVERY_CRON = '*/15 * * * * *'
 export interface LessorOptions {
   readonly logger: Logger
   readonly clock?: Clock
+  /** Folder of the application's migrations, its URL with a `/` at the end; instead of APP_SQL_DIR, for an app that brings its own. */
+  readonly appFiles?: URL
 }
+
+/** Opening is how far `open` goes: `control` leaves the data servers as they are, `look` changes nothing at all. */
+export type Opening = 'all' | 'control' | 'look'
 
 /** TenantRequest is what `use` reads of a request behind a tenant guard; Fastify's requests are one. */
 export interface TenantRequest extends Caller {
@@ -58,7 +68,7 @@ export type Lessor = ReturnType<typeof createLessor>
  * createLessor wires the services. Nothing runs and nothing connects before `start`.
  * @throws ConfigError when the database's URL or a key is missing, or the cron expression is wrong
  */
-export function createLessor(config: Config, { logger, clock = systemClock }: LessorOptions) {
+export function createLessor(config: Config, { logger, clock = systemClock, appFiles }: LessorOptions) {
   const { databaseUrl, operatorKey, vaultKeys } = required(config)
   const metrics = new Metrics()
   const address = parseDatabaseUrl(databaseUrl.reveal())
@@ -71,17 +81,31 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
   const health = new Health({ clock, ping: () => control.ping() })
 
   const vault = new Vault(parseVaultKeys(vaultKeys.reveal()), metrics)
+  const files = dataFiles(appFiles ?? config.appSqlDir)
+  const notice = (message: string) => logger.warn(message)
   const placements = new Map<PlacementName, Placement>([
-    [
-      'role',
-      new RolePlacement({
-        migrate: async (admin) => migrate(admin, await readMigrations(APP_MIGRATIONS), APP_LEDGER),
-        notice: (message) => logger.warn(message),
-      }),
-    ],
+    ['role', new RolePlacement({ files, notice })],
+    ['row', new RowPlacement({ files })],
+    ['schema', new SchemaPlacement({ files })],
+    ['database', new DatabasePlacement({ files })],
   ])
-  const servers = new DataServers({ db: control, address })
   const changes = new ControlChangeLog({ db: control, leaseMs: config.nodes.leaseMs })
+  const servers = new DataServers({
+    db: control,
+    vault,
+    address,
+    budget: config.pools.serverMaxConnections,
+    limits: config.roles,
+    clock,
+    changes,
+    // Its share is found now, not with the next heartbeat.
+    onChange: () => node.nodes.wake(),
+    onMove: (server) => {
+      for (const pool of pools.snapshots())
+        if (pool.server === server) void pools.evict(pool.tenantId, 'rotation')
+    },
+    onProblem: (server, error) => logger.warn({ err: error, server }, 'a data server is not ready for all'),
+  })
   const outage = new Outage({
     clock,
     outageMs: config.tenants.outageMs,
@@ -90,16 +114,16 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     onEnd: (ms) => logger.info({ ms: Math.round(ms) }, 'the control database is back'),
   })
   const shares = new ServerShares({
-    servers: [DEFAULT_SERVER],
-    budget: config.pools.serverMaxConnections,
+    servers: () => servers.budgets(),
     clock,
     pools: { used: (server) => pools.used(server), rebalance: () => pools.rebalance() },
   })
+  const locate = makeLocate({ db: control, vault, servers, placements })
   const pools: PoolRegistry = new PoolRegistry({
     limits: config.pools,
     clock,
     connect: openConnection,
-    locate: makeLocate({ db: control, vault, servers, placements }),
+    locate,
     observer: metrics,
     serverLimit: (server) => shares.limit(server),
   })
@@ -128,8 +152,22 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     checkTimeoutMs: 2 * config.pools.connectTimeoutMs,
     maxConnections: config.pools.maxConnections,
     jobClaimMs: config.tenants.jobClaimMs,
+    schemaVersion: () => fleet.newest(),
     // A process has heard of the change, or its lease has run out, and its drain deadline has passed.
     settleTimeoutMs: config.nodes.leaseMs + config.pools.drainTimeoutMs,
+    visitObserver: {
+      opened: ({ role, server, tenantId, validUntil, visitor }, writes) =>
+        logger.warn(
+          { tenant: tenantId, server, role, visitor, until: validUntil, writes },
+          'a person was given a login to a tenant',
+        ),
+      closed: ({ role, tenantId }) => logger.info({ tenant: tenantId, role }, "a person's login was dropped"),
+      failed: ({ role, tenantId }, error) =>
+        logger.warn(
+          { err: error, tenant: tenantId, role },
+          "a person's login could not be dropped, it will be tried again",
+        ),
+    },
     jobObserver: {
       failed: ({ kind, tenantId, step }, error) =>
         logger.warn({ err: error, kind, tenant: tenantId, step }, 'job failed, it will be tried again'),
@@ -138,6 +176,15 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     },
   })
   const namespaces = new NamespaceService(control)
+  const fleet = new FleetService({
+    db: control,
+    clock,
+    process: readOwnProcess(),
+    placements,
+    servers,
+    files,
+    claimMs: FLEET_CLAIM_MS,
+  })
   const node = createNodeServices({
     config,
     logger,
@@ -146,11 +193,27 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     address,
     outage,
     shares,
-    handler: new TenantChanges({ db: control, directory, authenticator, pools }),
+    handler: new TenantChanges({ db: control, directory, authenticator, pools, servers }),
+  })
+
+  const isolation = createIsolationServices({
+    config,
+    logger,
+    clock,
+    db: control,
+    servers,
+    placements,
+    locate,
+    tenants,
+    namespaces,
+    connect: openConnection,
+    pools,
   })
 
   metrics.watch({
     pools,
+    isolation: isolation.check,
+    countBehind: () => fleet.countBehind(),
     countTenants: async () => Object.fromEntries(await tenants.countByStatus()),
     check: () => health.check(),
     nodes: () => ({ live: node.nodes.live, unreadMs: outage.unreadMs }),
@@ -161,7 +224,27 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
   let recoveryJob: RecoveryJob | undefined
   let closing: Promise<void> | undefined
 
+  async function open(opening: Opening = 'all'): Promise<void> {
+    const migrations = await readMigrations()
+    if (opening === 'look') {
+      if (!(await isMigrated(control, migrations))) {
+        throw new MigrationError('The control database is older than this version of Lessor')
+      }
+      await servers.reload()
+      return
+    }
+    const ran = await migrate(control, migrations)
+    if (ran.length > 0) logger.info({ migrations: ran.map(({ name }) => name) }, 'migrated')
+    await servers.start(opening === 'all' ? placements.values() : [])
+  }
+
+  async function reportBehind(): Promise<void> {
+    const behind = await fleet.countBehind()
+    if (behind > 0) logger.warn({ tenants: behind }, 'tables of tenants are behind: run "lessor migrate"')
+  }
+
   async function recover(): Promise<void> {
+    await servers.tend()
     const jobs = await tenants.recover()
     if (jobs > 0) logger.info({ jobs }, 'took over the jobs of dead processes')
   }
@@ -173,6 +256,7 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
   async function shutDown(): Promise<void> {
     health.drain()
     sweepJob.stop()
+    await isolation.stop()
     await recoveryJob?.stop()
     const [report] = await Promise.all([pools.close(), tenants.close()])
     logger.info(report, 'pools closed')
@@ -187,9 +271,12 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     logger,
     control,
     servers,
+    placements,
+    locate,
     pools,
     tenants,
     namespaces,
+    fleet,
     keys,
     authenticator,
     directory,
@@ -200,6 +287,7 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     trustedNetworks,
     metrics,
     health,
+    isolation: isolation.check,
 
     /**
      * use runs `fn` on the pool of the tenant that a guard put on the request.
@@ -214,18 +302,25 @@ export function createLessor(config: Config, { logger, clock = systemClock }: Le
     },
 
     /**
-     * start migrates the control database, makes the data server ready and starts the jobs.
+     * open migrates the control database and makes the data server ready, for a process that does not serve:
+     * it is no node, and its pools get no connection.
+     * @throws what start throws
+     */
+    open,
+
+    /**
+     * start opens, takes its place among the nodes and starts the jobs.
      * @throws LessorError CONTROL_UNAVAILABLE, SERVER_UNAVAILABLE, PLACEMENT_UNAVAILABLE; MigrationError
      */
     async start(): Promise<void> {
-      const ran = await migrate(control, await readMigrations())
-      if (ran.length > 0) logger.info({ migrations: ran.map(({ name }) => name) }, 'migrated')
-      await servers.start(placements.values())
+      await open()
       await node.start()
       health.migrated()
       sweepJob.start()
+      isolation.start()
       recoveryJob = startRecoveryJob({ cron: RECOVERY_CRON, recover, onError: recoveryFailed })
       recover().catch(recoveryFailed)
+      await reportBehind()
     },
 
     /** close stops the jobs, drains the pools, lets work under way end and disconnects. Memoised. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { formatApiKey, makeApiKey } from './access/api-key.ts'
 import type { Config } from './config.ts'
+import { EmbeddedError } from './embedded/errors.ts'
 import type { Embedded } from './embedded/start-embedded.ts'
 import { StateDir } from './embedded/state-dir.ts'
 import type { Secret } from './secret.ts'
@@ -54,6 +55,32 @@ export async function prepareLocalState({ config, log, signal }: LocalStateOptio
     operatorKeyFile: operatorKey === undefined ? join(config.stateDir, OPERATOR_KEY_FILE) : undefined,
     isFirstStart: operator.created,
   }
+}
+
+/**
+ * readLocalState completes a configuration by what a service has made under STATE_DIR: its keys, and its
+ * embedded database while that runs. It makes nothing.
+ * @throws EmbeddedError when the database does not run
+ */
+export async function readLocalState(config: Config): Promise<Config> {
+  const { control, operatorKey, vaultKeys } = config
+  if (control.url !== undefined && operatorKey !== undefined && vaultKeys !== undefined) return config
+  const state = StateDir.existing(config.stateDir)
+  return {
+    ...config,
+    operatorKey: operatorKey ?? (await state.readSecret(OPERATOR_KEY_FILE)),
+    vaultKeys: vaultKeys ?? (await state.readSecret(VAULT_KEYS_FILE)),
+    control: { ...control, url: control.url ?? (await findDatabase(state)) },
+  }
+}
+
+async function findDatabase(state: StateDir): Promise<Secret> {
+  const { findEmbedded } = await import('./embedded/find-embedded.ts')
+  const url = await findEmbedded(join(state.path, DATABASE_FOLDER))
+  if (url !== undefined) return url
+  throw new EmbeddedError(
+    `No embedded PostgreSQL runs under ${state.path}. Start the service (npm start, or lessor serve), or set DATABASE_URL.`,
+  )
 }
 
 async function startDatabase(

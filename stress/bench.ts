@@ -4,12 +4,15 @@ import { type BenchOptions, parseOptions, USAGE } from './bench/options.ts'
 import { CALLERS, runRounds } from './bench/rounds.ts'
 import { MAX_CONNECTIONS, setStage } from './bench/stage.ts'
 import { outcomeOf, tableOf } from './bench/table.ts'
+import { benchPlacements } from './bench-placements/run.ts'
 import { abortOnSignals } from './interrupt.ts'
 import { saveResult } from './results.ts'
 
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<number> {
+  const [subcommand, ...others] = args
+  if (subcommand === 'placements') return benchPlacements(others)
   const options = parseOptions(args)
   if (options === undefined) {
     console.error(USAGE)

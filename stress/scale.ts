@@ -1,4 +1,5 @@
-// Measures what ten thousand resident tenants cost one process: npm run scale.
+// Measures what ten thousand resident tenants cost one process (npm run scale), and what a million cost that
+// share their tables (npm run scale -- tenants).
 import { parseDatabaseUrl } from '../src/control/database-url.ts'
 import type { ConnectionTarget } from '../src/pool/contract.ts'
 import { startTestServer } from '../test/support/server.ts'
@@ -10,6 +11,7 @@ import { measureLookUp } from './scale/look-up.ts'
 import { isMet, type Measurement, tableOf } from './scale/measurement.ts'
 import { measureResidents } from './scale/residents.ts'
 import { measureSweep } from './scale/sweep.ts'
+import { scaleTenants } from './tenants/run.ts'
 
 const NUMBERS = { residents: 10_000, connected: 80 }
 const FEW = 10
@@ -17,7 +19,8 @@ const CYCLES = { first: 20_000, last: 100_000 }
 const REAL_CYCLES = { first: 400, last: 1_200 }
 const COLD = 500
 
-process.exitCode = await main()
+const [subcommand, ...args] = process.argv.slice(2)
+process.exitCode = subcommand === 'tenants' ? await scaleTenants(args) : await main()
 
 async function main(): Promise<number> {
   await using resources = new AsyncDisposableStack()

@@ -9,8 +9,9 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const LEVELS: readonly (readonly [RegExp, number, string])[] = [
   [/^(clock|secret|errors|nearest|version|config[^/]*)\.ts$/, 0, 'what everything may use'],
   [/^[^/]+\.ts$/, 5, 'the composition'],
+  [/^cli\//, 5, 'commands'],
   [
-    /^(tenants\/(tenant|tenant-status|namespace|job|name|cursor)|access\/(principal|api-key)|users\/user)\.ts$/,
+    /^(fleet\/fleet|tenants\/(tenant|tenant-status|namespace|job|name|cursor)|access\/(principal|api-key)|users\/user)\.ts$/,
     0,
     'entities and their values',
   ],
@@ -20,7 +21,7 @@ const LEVELS: readonly (readonly [RegExp, number, string])[] = [
   [/-store\.ts$/, 2, 'stores'],
   [/^(http|ops)\//, 4, 'HTTP and operators'],
   [/^access\/(request|guards)\.ts$/, 4, 'what a request carries, and its guards'],
-  [/^(tenants|access|users|quotas)\//, 3, 'services'],
+  [/^(tenants|access|users|quotas|fleet|isolation)\//, 3, 'services'],
 ]
 
 /** PACKAGES says who alone may import a package, types included. */
@@ -43,7 +44,8 @@ const PACKAGES: readonly {
 ]
 
 /** The engine's two bound transactions and ask for the backend's pid; none has a statement of ours. */
-const HOLDS_SQL = /^(control|placement|servers)\/|-store\.ts$|^pool\/(tenant-db|open-connection)\.ts$/
+const HOLDS_SQL =
+  /^(control|placement|servers|isolation)\/|-store\.ts$|^pool\/(tenant-db|open-connection)\.ts$/
 const READS_ENVIRONMENT = /^config\.ts$/
 
 /** Source is one file of src; its imports are paths below src, or the names of packages. */
@@ -110,12 +112,17 @@ t.test('a store is imported in its own domain alone', async (t) => {
   )
 })
 
-t.test('SQL stands in stores, control/, placement/ and servers/', async (t) => {
-  t.same(
-    sources.filter(({ file, code }) => /\bsql`/.test(code) && !HOLDS_SQL.test(file)).map(({ file }) => file),
-    [],
-  )
-})
+t.test(
+  'SQL stands in stores, control/, placement/, servers/ and isolation/, whose attacks it is',
+  async (t) => {
+    t.same(
+      sources
+        .filter(({ file, code }) => /\bsql`/.test(code) && !HOLDS_SQL.test(file))
+        .map(({ file }) => file),
+      [],
+    )
+  },
+)
 
 t.test('only config.ts reads the environment', async (t) => {
   t.same(

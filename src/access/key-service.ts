@@ -2,7 +2,7 @@ import type { ChangeLog } from '../control/changes.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import { decodeCursor, type Page, toPage } from '../tenants/cursor.ts'
-import { formatApiKey, KEY_ID, makeApiKey } from './api-key.ts'
+import { type ApiKey, formatApiKey, KEY_ID, makeApiKey } from './api-key.ts'
 import { Gate } from './gate.ts'
 import { insertKey, type KeyInfo, type KeyOwner, listKeys, removeTenantKeys, revokeKey } from './key-store.ts'
 import { argon2idHasher, type SecretHasher } from './secret-hasher.ts'
@@ -17,6 +17,12 @@ export interface IssueRequest extends KeyOwner {
 /** IssuedKey is a new key; `key` is known now and never again. */
 export interface IssuedKey extends KeyInfo {
   readonly key: Secret
+}
+
+/** PreparedKey is a key and its hash, not stored yet. */
+export interface PreparedKey {
+  readonly key: ApiKey
+  readonly hash: string
 }
 
 export interface KeyServiceOptions {
@@ -42,12 +48,21 @@ export class KeyService {
   }
 
   /**
-   * issue makes and stores a key; it takes one argon2 hash, about ten milliseconds.
+   * prepare makes a key that `issue` can store at once, for work that cannot wait inside a transaction; it
+   * takes one argon2 hash, about ten milliseconds.
    * @throws LessorError AUTHENTICATION_BUSY when too many keys are being made
    */
-  async issue(db: Db, request: IssueRequest): Promise<IssuedKey> {
+  async prepare(): Promise<PreparedKey> {
     const key = makeApiKey()
-    const hash = await this.#gate.run(() => this.#hasher.hash(key.secret))
+    return { key, hash: await this.#gate.run(() => this.#hasher.hash(key.secret)) }
+  }
+
+  /**
+   * issue stores a key, and makes it if none is prepared.
+   * @throws what `prepare` throws
+   */
+  async issue(db: Db, request: IssueRequest, prepared?: PreparedKey): Promise<IssuedKey> {
+    const { key, hash } = prepared ?? (await this.prepare())
     const { namespaceId, tenantId, name = null } = request
     const info = await insertKey(db, { id: key.keyId, namespaceId, tenantId, name, hash })
     return { ...info, key: formatApiKey(key) }

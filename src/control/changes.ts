@@ -2,7 +2,7 @@ import type { Db } from '../pool/statement.ts'
 import type { TenantStatus } from '../tenants/tenant.ts'
 
 /** CHANGE_KINDS is what nodes tell each other of. */
-export const CHANGE_KINDS = ['status', 'deletion', 'rotation', 'quota', 'key'] as const
+export const CHANGE_KINDS = ['status', 'deletion', 'rotation', 'quota', 'key', 'server'] as const
 export type ChangeKind = (typeof CHANGE_KINDS)[number]
 
 /** NewChange is a change that is about to be told of. */

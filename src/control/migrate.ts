@@ -17,10 +17,29 @@ export class MigrationError extends Error {
   override readonly name = 'MigrationError'
 }
 
-interface AppliedRow {
+export interface AppliedRow {
   readonly version: number
   readonly name: string
   readonly checksum: string
+}
+
+/** Ledger remembers what a database, or a part of one, has been brought to. */
+export interface Ledger {
+  /** ensure makes the ledger where it is missing. */
+  ensure(db: ScriptDb): Promise<void>
+  /** applied lists what has run, by version. */
+  applied(db: Db): Promise<readonly AppliedRow[]>
+  /** claim enters a migration; false when it is there. Whoever claims the same waits for the first one's transaction. */
+  claim(tx: Db, migration: Migration): Promise<boolean>
+}
+
+export interface MigrateOptions {
+  /** Where a string, the table of schema lessor that holds the rows, one for each directory of migrations. */
+  readonly ledger?: string | Ledger
+  /** Runs in each transaction before the ledger is read or a file is run: who does it, and where. */
+  readonly before?: (tx: ScriptDb) => Promise<void>
+  /** Lets code that is older than the database be: its files are written so that it can live with the newer ones. */
+  readonly acceptsNewer?: boolean
 }
 
 const CONTROL_DIRECTORY = new URL('../../sql/control/', import.meta.url)
@@ -49,22 +68,42 @@ export async function readMigrations(directory: URL = CONTROL_DIRECTORY): Promis
 /**
  * migrate brings the database to the state of the code and resolves with the migrations that this
  * call ran. Several starters may call it at once: each migration claims its row first, so that the
- * others wait on the unique key and find it done, or run it when the first one failed. `ledger` is
- * the table of schema lessor that holds the rows, one for each directory of migrations.
- * @throws MigrationError when an applied file was changed, or the database is newer than the code
+ * others wait on the unique key and find it done, or run it when the first one failed.
+ * @throws MigrationError when an applied file was changed, or the database is newer than the code and
+ *   `acceptsNewer` does not say otherwise
  */
 export async function migrate(
   db: ScriptDb,
   migrations: readonly Migration[],
-  ledger: string = CONTROL_LEDGER,
+  { ledger = CONTROL_LEDGER, before = async () => {}, acceptsNewer = false }: MigrateOptions = {},
 ): Promise<readonly Migration[]> {
-  await ensureTable(db, ledger)
-  assertNotNewer(await applied(db, ledger), migrations)
+  const book = typeof ledger === 'string' ? tableLedger(ledger) : ledger
+  await book.ensure(db)
+  const rows = await db.transaction(async (tx) => {
+    await before(tx)
+    return book.applied(tx)
+  })
+  if (!acceptsNewer) assertNotNewer(rows, migrations)
   const ran: Migration[] = []
   for (const migration of migrations) {
-    if (await runOnce(db, migration, ledger)) ran.push(migration)
+    if (rows.some((row) => row.version === migration.version)) assertSame(rows, migration)
+    else if (await runOnce(db, migration, book, before)) ran.push(migration)
   }
   return ran
+}
+
+/**
+ * missingMigrations tells which of the migrations a ledger's rows lack.
+ * @throws MigrationError as {@link migrate} does
+ */
+export function missingMigrations(
+  rows: readonly AppliedRow[],
+  migrations: readonly Migration[],
+): readonly Migration[] {
+  assertNotNewer(rows, migrations)
+  const missing = migrations.filter(({ version }) => !rows.some((row) => row.version === version))
+  for (const migration of migrations) if (!missing.includes(migration)) assertSame(rows, migration)
+  return missing
 }
 
 /** isMigrated says whether the database has every one of these migrations. */
@@ -74,21 +113,37 @@ export async function isMigrated(
   ledger: string = CONTROL_LEDGER,
 ): Promise<boolean> {
   if (!(await hasTable(db, ledger))) return false
-  const versions = new Set((await applied(db, ledger)).map((row) => row.version))
+  const versions = new Set((await tableLedger(ledger).applied(db)).map((row) => row.version))
   return migrations.every((migration) => versions.has(migration.version))
 }
 
-async function runOnce(db: ScriptDb, migration: Migration, ledger: string): Promise<boolean> {
+/** tableLedger is a ledger in a table of its own. */
+function tableLedger(table: string): Ledger {
+  return {
+    ensure: (db) => ensureTable(db, table),
+    applied: (db) => db.query(sql`select version, name, checksum from ${ident(table)} order by version`),
+    async claim(tx, { version, name, checksum }) {
+      const claimed = await tx.query(sql`
+        insert into ${ident(table)} (version, name, checksum) values (${version}, ${name}, ${checksum})
+        on conflict (version) do nothing
+        returning version`)
+      return claimed.length > 0
+    },
+  }
+}
+
+async function runOnce(
+  db: ScriptDb,
+  migration: Migration,
+  ledger: Ledger,
+  before: (tx: ScriptDb) => Promise<void>,
+): Promise<boolean> {
   return db.transaction(async (tx) => {
     // The wait for another starter and a long migration are not cut by the pool's own limit.
     await tx.query(sql`set local statement_timeout = 0`)
-    const claimed = await tx.query(sql`
-      insert into ${ident(ledger)} (version, name, checksum)
-      values (${migration.version}, ${migration.name}, ${migration.checksum})
-      on conflict (version) do nothing
-      returning version`)
-    if (claimed.length === 0) {
-      assertSame(await applied(tx, ledger), migration)
+    await before(tx)
+    if (!(await ledger.claim(tx, migration))) {
+      assertSame(await ledger.applied(tx), migration)
       return false
     }
     await tx.script(migration.text)
@@ -110,10 +165,6 @@ function assertNotNewer(rows: readonly AppliedRow[], migrations: readonly Migrat
   throw new MigrationError(
     `The database has migration ${newest.name}, which this version of Lessor does not know; run a newer version`,
   )
-}
-
-async function applied(db: Db, ledger: string): Promise<readonly AppliedRow[]> {
-  return db.query<AppliedRow>(sql`select version, name, checksum from ${ident(ledger)} order by version`)
 }
 
 async function hasTable(db: Db, ledger: string): Promise<boolean> {

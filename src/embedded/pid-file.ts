@@ -10,6 +10,7 @@ const run = promisify(execFile)
 /** PidFile is what a running PostgreSQL writes about itself (PostgreSQL, src/include/utils/pidfile.h). */
 export interface PidFile {
   readonly pid: number
+  readonly port: number
   /** Whether it accepts connections; `pg_ctl start --wait` reads the same line. */
   readonly ready: boolean
 }
@@ -26,7 +27,7 @@ export async function readPidFile(home: Home): Promise<PidFile | undefined> {
   // The pid is negative when PostgreSQL runs in single-user mode.
   const pid = Math.abs(Number(lines[0]))
   if (!Number.isInteger(pid) || pid === 0) return undefined
-  return { pid, ready: lines[7]?.trim() === 'ready' }
+  return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' }
 }
 
 export async function removePidFile(home: Home): Promise<void> {

@@ -34,6 +34,11 @@ export class StateDir {
     return new StateDir(absolute, warn)
   }
 
+  /** existing is a folder as it is; what is not there is not made. */
+  static existing(path: string, warn: (message: string) => void = () => {}): StateDir {
+    return new StateDir(resolve(path), warn)
+  }
+
   /**
    * readOrCreateSecret resolves with the secret in the file `name`, made by `make` on first use
    * with mode 0600. Of several processes at once one makes it and all read the same. A file that

@@ -19,8 +19,8 @@ import type { SizeFacts } from './size-facts.ts'
 
 export interface BudgetRoutesOptions {
   readonly pools: Pick<Pools, 'budget' | 'counters'>
-  /** Data servers to show even before the first connection there, and this node's share of each. */
-  readonly servers: readonly string[]
+  /** Data servers to show even before the first connection there, each with its connections over all nodes, and this node's share of each. */
+  readonly servers: () => readonly { readonly name: string; readonly budget: number }[]
   readonly serverLimit: (server: string) => number
   /** Asks a data server for its limits and sessions. */
   readonly capacity: (server: string) => Promise<ServerCapacity>
@@ -101,6 +101,7 @@ export const budgetRoutes: FastifyPluginAsyncTypebox<BudgetRoutesOptions> = asyn
           ...adviseSizes({
             ...sizes,
             budget,
+            serverBudgets: new Map(options.servers().map((each) => [each.name, each.budget])),
             uptimeMs: uptimeMs(),
             counters: pools.counters(),
             nodes: countLive(known),
@@ -121,9 +122,9 @@ function complete(
   budget: BudgetSnapshot,
   { servers, serverLimit }: Pick<BudgetRoutesOptions, 'servers' | 'serverLimit'>,
 ): BudgetSnapshot {
-  const unused = servers
-    .filter((name) => !budget.servers.some(({ server }) => server === name))
-    .map((server) => ({ ...UNUSED, server, limit: serverLimit(server) }))
+  const unused = servers()
+    .filter(({ name }) => !budget.servers.some(({ server }) => server === name))
+    .map(({ name: server }) => ({ ...UNUSED, server, limit: serverLimit(server) }))
   return { ...budget, servers: [...budget.servers, ...unused] }
 }
 

@@ -27,7 +27,11 @@ const CapacitySchema = Type.Object({
 const ServerSchema = Type.Object({
   server: Type.String(),
   used: Count,
-  limit: Type.Integer({ minimum: 0, description: "This node's share of SERVER_MAX_CONNECTIONS" }),
+  limit: Type.Integer({
+    minimum: 0,
+    description:
+      "This node's share of the server's connections (SERVER_MAX_CONNECTIONS, or its own max_connections)",
+  }),
   peak: Count,
   opening: Count,
   closing: Count,
@@ -78,7 +82,7 @@ export const BudgetSchema = Type.Object({
   nodes_unavailable: Reason,
   advice: Type.Array(
     Type.Object({
-      about: Type.String({ description: 'The variable to look at' }),
+      about: Type.String({ description: 'The variable, or property of a resource, to look at' }),
       severity: Type.Unsafe<AdviceSeverity>(Type.String({ enum: ADVICE_SEVERITIES })),
       text: Type.String(),
     }),

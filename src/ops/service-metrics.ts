@@ -17,6 +17,8 @@ export interface NodeGauges {
 export interface ServiceSources {
   readonly version: string
   readonly countTenants: () => Promise<TenantCounts>
+  /** Tenants whose own tables are older than this code. */
+  readonly countBehind: () => Promise<number>
   readonly check: () => Promise<Checks>
   /** Undefined where the process is no node yet. */
   readonly nodes: () => NodeGauges | undefined
@@ -28,6 +30,7 @@ const TIMEOUT_MS = 2000
 /** serviceMetrics is what there is to know of the process besides its pools. */
 export function serviceMetrics(sources: ServiceSources): readonly ScrapedMetric[] {
   const tenants = new Question(sources.countTenants, TIMEOUT_MS)
+  const behind = new Question(sources.countBehind, TIMEOUT_MS)
   return [
     {
       name: 'lessor_info',
@@ -56,6 +59,12 @@ export function serviceMetrics(sources: ServiceSources): readonly ScrapedMetric[
         const counts = await tenants.answer()
         return TENANT_STATUSES.map((status) => [{ status }, counts[status] ?? 0] as const)
       },
+    },
+    {
+      name: 'lessor_tenants_behind',
+      help: 'Tenants whose own tables are older than this version of the application',
+      type: 'gauge',
+      read: async () => one(await behind.answer()),
     },
     {
       name: 'lessor_nodes',

@@ -7,7 +7,7 @@ export type AdviceSeverity = (typeof ADVICE_SEVERITIES)[number]
 
 /** Advice is one finding about the sizes in force. */
 export interface Advice {
-  /** The variable to look at. */
+  /** The variable, or the property of a resource, to look at. */
   readonly about: string
   readonly severity: AdviceSeverity
   /** What was seen, with numbers, and what to do. */
@@ -21,6 +21,7 @@ export interface SizeFacts {
     PoolLimits,
     | 'maxEntries'
     | 'maxConnections'
+    | 'sharedMaxConnections'
     | 'serverMaxConnections'
     | 'processMaxConnections'
     | 'maxOpening'
@@ -28,6 +29,8 @@ export interface SizeFacts {
     | 'idleMs'
     | 'thrashMs'
   >
+  /** Where a data server has a budget of its own instead of `serverMaxConnections`. */
+  readonly serverBudgets?: ReadonlyMap<string, number>
   /** Sessions that PostgreSQL allows a tenant's role, over all nodes. */
   readonly roleConnectionLimit: number
   /** Connections that one node has to the control database at most. */

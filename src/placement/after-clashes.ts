@@ -7,6 +7,7 @@ const CLASHES = new Set([
   '40P01', // deadlock_detected
   '42704', // undefined_object: the other one dropped it
   '42710', // duplicate_object: the other one created it
+  '42P04', // duplicate_database
   '42P06', // duplicate_schema
   '42P07', // duplicate_table
   'XX000', // internal_error: "tuple concurrently updated"

@@ -1,22 +1,34 @@
 import { LessorError } from '../errors.ts'
-import { type Db, ident, sql } from '../pool/statement.ts'
+import { type Db, ident, type Statement, sql } from '../pool/statement.ts'
 import { TENANTS } from './group-roles.ts'
 import { tenantTables } from './tenant-tables.ts'
 
 /**
- * checkWalls proves over a tenant's own session that it is this tenant's login and that nothing
+ * checkWalls proves over a session of a tenant's login of placement `role` that it is this tenant's and that nothing
  * lets it out: no attribute, membership or grant beyond the tenants' own, row level security active
  * on every table that it may use, and no row of another tenant in sight.
  * @throws LessorError INTERNAL that names the rules that do not hold
  */
 export async function checkWalls(db: Db, tenantId: string): Promise<void> {
-  let broken = await brokenRules(db, tenantId)
+  let broken = await brokenRules(
+    db,
+    TENANTS,
+    sql`
+      ('the role is named after another tenant',
+        right(current_user, 32) = replace(${tenantId}::uuid::text, '-', '')),
+      ('rls.tenant_id names another tenant', current_setting('rls.tenant_id', true) = ${tenantId})`,
+  )
   if (broken.length === 0) broken = await tablesWithForeignRows(db, tenantId)
-  if (broken.length === 0) return
-  throw new LessorError('INTERNAL', `The login of tenant ${tenantId} is not walled in: ${broken.join('; ')}.`)
+  if (broken.length > 0) throw notWalledIn(`The login of tenant ${tenantId}`, broken)
 }
 
-async function brokenRules(db: Db, tenantId: string): Promise<readonly string[]> {
+/** notWalledIn is the error for a login that could get out. */
+export function notWalledIn(who: string, broken: readonly string[]): LessorError {
+  return new LessorError('INTERNAL', `${who} is not walled in: ${broken.join('; ')}.`)
+}
+
+/** brokenRules names the rules about logins that share tables, a member of `group`, and the rules of `own`, that do not hold. */
+export async function brokenRules(db: Db, group: string, own: Statement): Promise<readonly string[]> {
   const rows = await db.query<{ rule: string }>(sql`
     with relation as (
       select oid, relkind, reloptions from pg_class
@@ -26,16 +38,10 @@ async function brokenRules(db: Db, tenantId: string): Promise<readonly string[]>
     )
     select rule
     from (values
-      ('the role is named after another tenant',
-        right(current_user, 32) = replace(${tenantId}::uuid::text, '-', '')),
-      ('the session can return to another role', session_user = current_user),
-      ('rls.tenant_id names another tenant', current_setting('rls.tenant_id', true) = ${tenantId}),
-      ('row_security is off', current_setting('row_security') = 'on'),
-      ('the role has attributes beyond login',
-        (select not (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication)
-         from pg_roles where rolname = current_user)),
+      ${own},
+      ${SESSION_RULES},
       ('the role is a member of other roles',
-        (select coalesce(bool_and(roleid = to_regrole(${TENANTS}) and not admin_option), false)
+        (select coalesce(bool_and(roleid = to_regrole(${group}) and not admin_option), false)
          from pg_auth_members where member = to_regrole(quote_ident(current_user)))),
       ('the role may create objects',
         not has_database_privilege(current_database(), 'create, temporary')
@@ -56,7 +62,16 @@ async function brokenRules(db: Db, tenantId: string): Promise<readonly string[]>
   return rows.map((row) => row.rule)
 }
 
-async function tablesWithForeignRows(db: Db, tenantId: string): Promise<readonly string[]> {
+/** SESSION_RULES hold for every login of every placement; rows of VALUES (rule, whether it holds). */
+export const SESSION_RULES = sql`
+      ('the session can return to another role', session_user = current_user),
+      ('row_security is off', current_setting('row_security') = 'on'),
+      ('the role has attributes beyond login',
+        (select not (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication)
+         from pg_roles where rolname = current_user))`
+
+/** tablesWithForeignRows names the shared tables in which the session sees another tenant's rows. */
+export async function tablesWithForeignRows(db: Db, tenantId: string): Promise<readonly string[]> {
   const broken: string[] = []
   for (const { name, readable } of await tenantTables(db)) {
     if (!readable) continue

@@ -6,13 +6,24 @@ import { afterClashes } from './after-clashes.ts'
 export const OWNER = 'lessor_owner'
 
 /**
- * TENANTS is the role that every tenant's login is a member of. Grants and policies name it and no
- * login, so that the access lists do not grow with the tenants.
+ * TENANTS is the role that every login of placement `role` is a member of. Grants and policies name it
+ * and no login, so that the access lists do not grow with the tenants.
  */
 export const TENANTS = 'lessor_tenant'
 
+/** ROW_RUNTIME is what the one login of placement `row` is a member of; it is the tenant that `rls.tenant_id` names. */
+export const ROW_RUNTIME = 'lessor_row'
+
 /** KEEPER reads and deletes the rows of one tenant at a time, the one that `rls.tenant_id` names. */
 export const KEEPER = 'lessor_keeper'
+
+/** SCHEMAS lets the tenants of placement `schema` connect; what each may use there is its own. */
+export const SCHEMAS = 'lessor_schema'
+
+/** BUILDERS is what every tenant's owner role is a member of: it may call lessor.protect on tables that it owns. */
+export const BUILDERS = 'lessor_ddl'
+
+const ALL = [OWNER, TENANTS, ROW_RUNTIME, KEEPER, SCHEMAS, BUILDERS]
 
 /**
  * Roles belong to the whole server, so that another database may have made them already; privileges
@@ -24,7 +35,7 @@ do $$
 declare
   role_name text;
 begin
-  foreach role_name in array array['${OWNER}', '${TENANTS}', '${KEEPER}'] loop
+  foreach role_name in array array['${ALL.join("', '")}'] loop
     if to_regrole(role_name) is null then
       execute format('create role %I nologin', role_name);
     end if;
@@ -45,9 +56,11 @@ begin
   ) then
     execute format('revoke all on database %I from public', current_database());
   end if;
-  if not has_database_privilege('${TENANTS}', current_database(), 'connect') then
-    execute format('grant connect on database %I to ${TENANTS}', current_database());
-  end if;
+  foreach role_name in array array['${TENANTS}', '${ROW_RUNTIME}', '${SCHEMAS}'] loop
+    if not has_database_privilege(role_name, current_database(), 'connect') then
+      execute format('grant connect on database %I to %I', current_database(), role_name);
+    end if;
+  end loop;
   if exists (
     select from pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) privilege
     where nspname = 'public' and privilege.grantee = 0
@@ -67,7 +80,7 @@ export async function ensureGroupRoles(admin: ScriptDb): Promise<void> {
   const problems = await admin.query<{ problem: string }>(sql`
     select format('role %s may more than it should', rolname) as problem
     from pg_roles
-    where rolname in (${OWNER}, ${TENANTS}, ${KEEPER})
+    where rolname = any (${ALL}::text[])
       and (rolcanlogin or rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication)
     union all
     select format('everybody may connect, or make temporary tables, since %s does not own the database', current_user)

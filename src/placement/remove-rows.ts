@@ -1,7 +1,6 @@
 import { errorCode } from '../pool/driver-errors.ts'
 import { ident, type ScriptDb, sql } from '../pool/statement.ts'
-import { KEEPER } from './group-roles.ts'
-
+import { isCitus, keeperScripts } from './citus.ts'
 import { tenantTables } from './tenant-tables.ts'
 
 /** Rows that one transaction deletes at most, so that locks are short and a cut costs little. */
@@ -14,6 +13,7 @@ const FOREIGN_KEY_VIOLATION = '23503'
  * everybody else's rows even for a superuser.
  */
 export async function removeRows(admin: ScriptDb, tenantId: string): Promise<number> {
+  const bind = keeperScripts(tenantId, await isCitus(admin))
   let removed = 0
   let tables = (await tenantTables(admin)).map((table) => table.name)
   while (tables.length > 0) {
@@ -23,7 +23,7 @@ export async function removeRows(admin: ScriptDb, tenantId: string): Promise<num
       try {
         let rows: number
         do {
-          rows = await removeBatch(admin, tenantId, table)
+          rows = await removeBatch(admin, tenantId, table, bind)
           removed += rows
         } while (rows === BATCH_ROWS)
       } catch (error) {
@@ -39,10 +39,14 @@ export async function removeRows(admin: ScriptDb, tenantId: string): Promise<num
   return removed
 }
 
-async function removeBatch(admin: ScriptDb, tenantId: string, table: string): Promise<number> {
+async function removeBatch(
+  admin: ScriptDb,
+  tenantId: string,
+  table: string,
+  bind: readonly string[],
+): Promise<number> {
   return admin.transaction(async (tx) => {
-    // SET takes no parameters; the id was parsed, so that it is hexadecimal digits and hyphens.
-    await tx.script(`set local role ${KEEPER}; set local rls.tenant_id = '${tenantId}'`)
+    for (const script of bind) await tx.script(script)
     const target = sql`app.${ident(table)}`
     // In a partitioned table one ctid may name several rows; they are all this tenant's.
     const [row] = await tx.query<{ rows: number }>(sql`

@@ -1,15 +1,16 @@
-import type { Db, ScriptDb } from '../pool/statement.ts'
-import { otherColour, parseTenantId } from '../tenants/tenant.ts'
+import type { Db } from '../pool/statement.ts'
+import { otherColour } from '../tenants/tenant.ts'
 import { checkWalls } from './check-walls.ts'
-import { ensureGroupRoles } from './group-roles.ts'
-import type { Colour, Login, Placement, ProvisionRequest } from './placement.ts'
+import type { DataFiles } from './data-files.ts'
+import { TENANTS } from './group-roles.ts'
+import type { AdminDb, Colour, Login, Placement, ProvisionRequest } from './placement.ts'
 import { removeRows } from './remove-rows.ts'
-import { requireSafeVersion } from './server-version.ts'
+import { prepareSharedTables, SHARED_SCHEMA } from './shared-tables.ts'
 import { dropLogin, ensureLogin, type LoginRole, missingParameters } from './tenant-logins.ts'
+import { canonical, loginName } from './tenant-names.ts'
 
 export interface RolePlacementOptions {
-  /** Brings schema app to the state of sql/app; safe from several starters at once. */
-  readonly migrate: (admin: ScriptDb) => Promise<unknown>
+  readonly files: DataFiles
   /** Hears, in one sentence, what this data server's administrator cannot set up. */
   readonly notice?: (message: string) => void
 }
@@ -22,6 +23,8 @@ export interface RolePlacementOptions {
  */
 export class RolePlacement implements Placement {
   readonly name = 'role'
+  readonly hasOwnLogin = true
+  readonly hasOwnTables = false
   readonly #options: RolePlacementOptions
 
   constructor(options: RolePlacementOptions) {
@@ -29,10 +32,8 @@ export class RolePlacement implements Placement {
   }
 
   /** @throws LessorError PLACEMENT_UNAVAILABLE when the server cannot keep tenants apart */
-  async prepare(admin: ScriptDb): Promise<void> {
-    await requireSafeVersion(admin)
-    await ensureGroupRoles(admin)
-    await this.#options.migrate(admin)
+  async prepare(admin: AdminDb): Promise<void> {
+    await prepareSharedTables(admin, this.#options.files)
     for (const parameter of await missingParameters(admin)) {
       this.#options.notice?.(
         `Tenants' roles stay without ${parameter}: a superuser may let the administrator set it ` +
@@ -42,14 +43,18 @@ export class RolePlacement implements Placement {
   }
 
   /** @throws TypeError when `verifier` is not a SCRAM verifier */
-  async provision(admin: ScriptDb, request: ProvisionRequest): Promise<void> {
+  async provision(admin: AdminDb, request: ProvisionRequest): Promise<void> {
     await ensureLogin(admin, loginRole(request.tenantId, request.colour), request)
   }
 
   login(tenantId: string, colour: Colour): Login {
-    const role = loginRole(tenantId, colour)
-    // In the start-up packet too, since not every administrator may set it on the role.
-    return { user: role.name, parameters: { 'rls.tenant_id': role.tenantId } }
+    const id = canonical(tenantId)
+    // In the start-up packet too: not every administrator may set rls.tenant_id on the role, and the role
+    // itself may change what is set for it.
+    return {
+      user: loginName(id, colour),
+      parameters: { 'rls.tenant_id': id, search_path: SHARED_SCHEMA },
+    }
   }
 
   /** @throws LessorError INTERNAL that names the rules that do not hold */
@@ -57,27 +62,25 @@ export class RolePlacement implements Placement {
     await checkWalls(db, canonical(tenantId))
   }
 
-  async removeRows(admin: ScriptDb, tenantId: string): Promise<number> {
+  async removeRows(admin: AdminDb, tenantId: string): Promise<number> {
     return removeRows(admin, canonical(tenantId))
   }
 
-  async withdraw(admin: ScriptDb, tenantId: string, colour: Colour): Promise<void> {
-    await dropLogin(admin, loginRole(tenantId, colour), loginRole(tenantId, otherColour(colour)))
+  async withdraw(admin: AdminDb, tenantId: string, colour: Colour): Promise<void> {
+    await dropLogin(admin, loginName(tenantId, colour), loginName(tenantId, otherColour(colour)))
   }
 
-  async unprovision(admin: ScriptDb, tenantId: string): Promise<void> {
-    await dropLogin(admin, loginRole(tenantId, 'blue'))
-    await dropLogin(admin, loginRole(tenantId, 'green'))
+  async unprovision(admin: AdminDb, tenantId: string): Promise<void> {
+    await dropLogin(admin, loginName(tenantId, 'blue'))
+    await dropLogin(admin, loginName(tenantId, 'green'))
+  }
+
+  async migrate(): Promise<readonly string[]> {
+    return []
   }
 }
 
 function loginRole(tenantId: string, colour: Colour): LoginRole {
   const id = canonical(tenantId)
-  return { name: `${colour === 'blue' ? 'tb' : 'tg'}_${id.replaceAll('-', '')}`, tenantId: id }
-}
-
-function canonical(tenantId: string): string {
-  const id = parseTenantId(tenantId)
-  if (id === undefined) throw new TypeError('"tenantId" must be a UUID')
-  return id
+  return { name: loginName(id, colour), tenantId: id, group: TENANTS, searchPath: SHARED_SCHEMA }
 }

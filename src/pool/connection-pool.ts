@@ -1,40 +1,48 @@
 import { LessorError } from '../errors.ts'
 import type { Claimant } from './claims.ts'
-import type { Caller, ConnectionTarget, Rows } from './contract.ts'
+import type { Caller, ConnectionTarget, Rows, Running } from './contract.ts'
 import { Credential } from './credential.ts'
 import { overdue } from './deadlines.ts'
 import { openError, statementError } from './driver-errors.ts'
 import type { Engine } from './engine.ts'
+import { Line } from './line.ts'
+import { Member, type SharedTenant, type Want } from './member.ts'
+import { leavesSessionState, opensTransaction } from './session-state.ts'
 import { Sharing } from './sharing.ts'
 import { Slot, type SlotOwner } from './slot.ts'
 import type { Statement } from './statement.ts'
+import type { TenantPool } from './tenant-pool.ts'
 import { WaitQueue } from './waiting-room.ts'
 
 /** How long a tenant of weight 1 keeps its only connection while tenants wait that have none. */
 const TURN_MS = 250
 
-/** Want is what a waiter is served with: `statement` may share a connection, the others may not. */
-interface Want {
-  readonly kind: 'statement' | 'transaction' | 'open'
-  readonly serve: (slot: Slot) => void
+export interface ConnectionPoolOptions {
+  readonly target: ConnectionTarget
+  /** Called when opening a connection failed and none is left. */
+  readonly onFailure: (error: LessorError) => void
+  /** Reads the credential again. */
+  readonly locate: () => Promise<ConnectionTarget>
 }
 
 /**
- * ConnectionPool is the connections of one entry, owned one by one. Dispatch looks at age: an idle
+ * ConnectionPool is the connections of one entry, or of all entries that share a login, owned one by one. Dispatch looks at age: an idle
  * connection first; else one more is opened if the budgets allow; else a statement goes behind others
- * that are young and not known to be slow; else it waits, first come, first served.
+ * that are young and not known to be slow; else it waits, see Line.
  *
  * One long file, because all of it changes the same three: slots, idle ones, and who waits. What only
  * looks at them stands beside it: sharing, deadlines, reclaim, sweep.
  */
-export class ConnectionPool implements Claimant, SlotOwner {
+export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
   readonly tenantId: string
   readonly server: string
   readonly maxConnections: number
-  readonly weight: number
   readonly #engine: Engine
   readonly #credential: Credential
-  readonly #queue: WaitQueue<Want>
+  readonly #line = new Line()
+  /** The tenant whose pool it is; in a shared pool, the engine itself. */
+  readonly #own: Member<Slot>
+  readonly #isShared: boolean
   readonly #sharing = new Sharing()
   readonly #onFailure: (error: LessorError) => void
   /** Every slot that is not closed. Only `#open` adds, only `#forget` removes. */
@@ -53,32 +61,50 @@ export class ConnectionPool implements Claimant, SlotOwner {
     this.#resolveDrained = resolve
   })
 
-  /** `onFailure` is called when opening a connection failed and none is left; `locate` reads the credential again. */
-  constructor(
-    engine: Engine,
-    tenantId: string,
-    target: ConnectionTarget,
-    {
-      locate,
-      onFailure,
-    }: { locate: () => Promise<ConnectionTarget>; onFailure: (error: LessorError) => void },
-  ) {
+  /** `tenantId` is what the budgets and breakers know it by. */
+  constructor(engine: Engine, tenantId: string, { target, locate, onFailure }: ConnectionPoolOptions) {
+    const { maxConnections, sharedMaxConnections } = engine.limits
     this.#engine = engine
     this.#credential = new Credential(target, locate)
     this.#onFailure = onFailure
-    this.weight = target.weight ?? 1
-    this.#queue = new WaitQueue(engine.room, this.weight)
     this.tenantId = tenantId
     this.server = target.server
-    this.maxConnections = Math.min(
-      engine.limits.maxConnections,
-      target.maxConnections ?? engine.limits.maxConnections,
+    this.#isShared = target.isShared ?? false
+    this.maxConnections = this.#isShared
+      ? sharedMaxConnections
+      : Math.min(maxConnections, target.maxConnections ?? maxConnections)
+    const weight = this.#isShared ? 1 : (target.weight ?? 1)
+    const queue = new WaitQueue<Want<Slot>>(engine.room, weight, this.#line.tally)
+    this.#own = new Member({ queue, maxConnections: this.maxConnections, weight })
+  }
+
+  /** A shared pool counts as the tenants that it has work for, as far as it could use connections for them. */
+  get weight(): number {
+    if (!this.#isShared) return this.#own.weight
+    return Math.min(
+      this.maxConnections,
+      Math.max(1, this.#line.members + this.#slots.size - this.#idle.length),
     )
+  }
+
+  get claimant(): Claimant & SlotOwner {
+    return this
+  }
+
+  /** member makes the standing of one of the tenants that share this pool. */
+  member({ maxConnections, weight = 1 }: ConnectionTarget, tenant: SharedTenant<Slot>): Member<Slot> {
+    const most = this.#engine.limits.maxConnections
+    return new Member({
+      queue: new WaitQueue<Want<Slot>>(this.#engine.room, weight, this.#line.tally),
+      maxConnections: Math.min(most, maxConnections ?? most, this.maxConnections),
+      weight,
+      tenant,
+    })
   }
 
   /** Slots by what they do, and callers waiting for one. */
   get counts(): { opening: number; idle: number; busy: number; closing: number; waiting: number } {
-    const counts = { opening: 0, idle: 0, busy: 0, closing: 0, waiting: this.#queue.size }
+    const counts = { opening: 0, idle: 0, busy: 0, closing: 0, waiting: this.#line.size }
     for (const slot of this.#slots) {
       if (slot.state === 'opening' || slot.state === 'idle' || slot.state === 'closing')
         counts[slot.state] += 1
@@ -93,48 +119,69 @@ export class ConnectionPool implements Claimant, SlotOwner {
   }
 
   get waiting(): number {
-    return this.#queue.size
+    return this.#line.size
+  }
+
+  /** Whether a login has been proven and a connection is there. */
+  get isOpen(): boolean {
+    for (const slot of this.#slots) if (slot.isOpen) return true
+    return false
   }
 
   /** ready resolves when a connection is open, so that the login is proven. @throws LessorError */
-  ready(): Promise<void> {
+  ready(member = this.#own): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#wait('open', undefined, reject, (slot) => {
+      this.#wait(member, 'open', undefined, reject, (slot) => {
         this.#idle.push(slot)
         resolve()
       })
     })
   }
 
-  run(statement: Statement, caller: Caller | undefined): Promise<Rows> {
+  run(statement: Statement, caller: Caller | undefined, member = this.#own): Promise<Rows> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
-    if (this.#queue.size === 0) {
-      const slot = this.#idle.pop() ?? (this.#mayGrow() ? undefined : this.#shareable())
-      if (slot !== undefined) return this.#execute(slot, statement, caller)
+    if (this.#line.size === 0) {
+      const slot = this.#take(member) ?? (this.#mayGrow() ? undefined : this.#shareable(member))
+      if (slot !== undefined) {
+        this.#line.served(member)
+        return this.#execute(slot, statement, caller, member)
+      }
     }
     return new Promise((resolve, reject) => {
-      this.#wait('statement', caller, reject, (slot) => resolve(this.#execute(slot, statement, caller)))
+      this.#wait(member, 'statement', caller, reject, (slot) =>
+        resolve(this.#execute(slot, statement, caller, member)),
+      )
     })
   }
 
   /** hold resolves with a connection that nobody else uses until `release`. @throws LessorError */
-  hold(caller: Caller | undefined): Promise<Slot> {
+  hold(caller: Caller | undefined, member = this.#own): Promise<Slot> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
     return new Promise((resolve, reject) => {
-      this.#wait('transaction', caller, reject, (slot) => {
+      this.#wait(member, 'transaction', caller, reject, (slot) => {
         slot.become('held', this.#engine.clock.now())
+        slot.holder = member
+        member.enter(slot)
         resolve(slot)
       })
     })
   }
 
+  begin(slot: Slot, caller: Caller | undefined): Promise<Rows> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended)
+    return this.#execute(slot, undefined, caller, slot.holder ?? this.#own)
+  }
+
   runHeld(slot: Slot, statement: Statement, caller: Caller | undefined): Promise<Rows> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
-    return this.#execute(slot, statement, caller)
+    return this.#execute(slot, statement, caller, slot.holder ?? this.#own)
   }
 
   /** release ends `hold`. A connection in an unknown state is not given to anybody else. */
   release(slot: Slot, state: 'clean' | 'unknown'): void {
+    const { holder } = slot
+    slot.holder = undefined
+    holder?.leave(slot)
     if (slot.state !== 'held') return
     // A cancel request under way could still hit the next statement.
     if (state === 'clean' && slot.fences === 0) this.#rest(slot)
@@ -156,7 +203,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
       breakers.enter(this.tenantId, this.server)
       void this.#open()
     }
-    if (this.#queue.size === 0) budgets.withdraw(this)
+    if (this.#line.size === 0) budgets.withdraw(this)
   }
 
   /** retire closes a connection as soon as what runs on it has ended; it gets nothing new. */
@@ -201,9 +248,9 @@ export class ConnectionPool implements Claimant, SlotOwner {
   cut(error: LessorError): { readonly statements: number; readonly waiters: number } {
     if (this.#ended !== undefined) return { statements: 0, waiters: 0 }
     this.#ended = error
-    const waiters = this.#queue.size
+    const waiters = this.#line.size
     let statements = 0
-    this.#queue.refuseAll(error)
+    this.#line.refuseAll(error)
     for (const slot of this.#slots) {
       for (const flight of slot.flights) {
         flight.doomed ??= error
@@ -213,6 +260,26 @@ export class ConnectionPool implements Claimant, SlotOwner {
       else if (slot.state === 'held') this.close(slot)
     }
     this.drain(0)
+    return { statements, waiters }
+  }
+
+  /** cutMember does so for one of the tenants that share the pool, and hurts no other. */
+  cutMember(
+    member: Member<Slot>,
+    error: LessorError,
+  ): { readonly statements: number; readonly waiters: number } {
+    const waiters = member.queue.size
+    let statements = 0
+    member.queue.refuseAll(error)
+    for (const slot of [...member.slots.keys()]) {
+      for (const flight of slot.flights) {
+        if (flight.member !== member || flight.doomed !== undefined) continue
+        flight.doomed = error
+        statements += 1
+      }
+      // What is doomed is cancelled by `tick` as soon as that cannot hit a neighbour.
+      if (slot.holder === member && slot.flights.length === 0 && slot.state === 'held') this.close(slot)
+    }
     return { statements, waiters }
   }
 
@@ -228,7 +295,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
   /** tick looks after one slot's deadlines; the registry calls it for every slot. */
   tick(slot: Slot, now: number): void {
     // The pause after a failed opening ends without anybody else saying so.
-    if (this.#queue.size > 0) this.grow()
+    if (this.#line.size > 0) this.grow()
     const verdict = overdue(slot, now, this.#engine.limits)
     if (verdict === 'cancel') this.#sendCancel(slot, now)
     else if (verdict === 'destroy') slot.connection.destroy()
@@ -249,7 +316,8 @@ export class ConnectionPool implements Claimant, SlotOwner {
   }
 
   #wait(
-    kind: Want['kind'],
+    member: Member<Slot>,
+    kind: Want<Slot>['kind'],
     caller: Caller | undefined,
     reject: (error: Error) => void,
     serve: (slot: Slot) => void,
@@ -261,43 +329,71 @@ export class ConnectionPool implements Claimant, SlotOwner {
       if (caller !== undefined) this.#engine.observer.waited(this.#engine.clock.now() - since)
       serve(slot)
     }
-    this.#queue.add({ kind, serve: served }, caller, acquireTimeoutMs, reject)
+    this.#line.add(member, { kind, serve: served }, caller, acquireTimeoutMs, reject)
     this.#engine.wake()
     this.#pump()
   }
 
   /** pump serves waiters in order, as long as there is something to serve them with. */
   #pump(): void {
-    for (let first = this.#queue.first; first !== undefined; first = this.#queue.first) {
-      let slot = this.#idle.pop()
+    while (this.#line.size > 0) {
+      // A tenant that uses all that it may does not keep the others waiting.
+      const member = this.#line.next(
+        (each, { kind }) => each.room > 0 || (kind === 'statement' && this.#shareable(each) !== undefined),
+      )
+      const first = member?.queue.first
+      if (member === undefined || first === undefined) return
+      let slot = this.#take(member)
       if (slot === undefined) {
         this.grow()
-        if (this.#opening >= this.#queue.size || first.want.kind !== 'statement') return
-        slot = this.#shareable()
+        if (first.want.kind !== 'statement') return
+        if (member.room > 0 && this.#opening >= this.#line.size) return
+        slot = this.#shareable(member)
         if (slot === undefined) return
       }
-      this.#queue.shift()
-      first.want.serve(slot)
+      this.#line.shift(member)?.want.serve(slot)
     }
     this.#engine.budgets.withdraw(this)
   }
 
-  async #execute(slot: Slot, statement: Statement, caller: Caller | undefined): Promise<Rows> {
+  /** Without a statement it begins a transaction. */
+  async #execute(
+    slot: Slot,
+    statement: Statement | undefined,
+    caller: Caller | undefined,
+    member: Member<Slot>,
+  ): Promise<Rows> {
     const { clock } = this.#engine
+    const { binding } = member
     const now = clock.now()
     if (slot.state === 'idle') slot.become('busy', now)
-    const flight = slot.start(statement, caller, { now, isSlow: this.#sharing.isSlow(statement) })
+    const running = this.#send(slot, statement, binding)
+    const isSlow = statement !== undefined && this.#sharing.isSlow(statement)
+    const flight = slot.start(running, caller, { member, now, isSlow })
+    member.enter(slot)
     try {
-      const rows = await flight.running.result
-      if (slot.state === 'busy' && opensTransaction(rows)) throw this.#misuse(slot)
+      const rows = await running.result
+      if (binding === undefined) {
+        if (slot.state === 'busy' && opensTransaction(rows)) throw this.#misuse(slot)
+      } else if (leavesSessionState(rows) && slot.isOpen && !slot.isRetiring) this.#leaving(slot)
       return rows
     } catch (error) {
       throw flight.doomed ?? statementError(error)
     } finally {
+      member.leave(slot)
       const ranMs = slot.finish(flight, clock.now())
-      if (ranMs !== undefined) this.#sharing.ran(statement, ranMs)
+      if (ranMs !== undefined) {
+        if (statement !== undefined) this.#sharing.ran(statement, ranMs)
+        this.#line.took(member, ranMs)
+      }
       this.#settle(slot)
     }
+  }
+
+  /** What begins a transaction binds all of it; a statement by itself is bound alone. */
+  #send({ connection, state }: Slot, statement: Statement | undefined, binding: string | undefined): Running {
+    if (statement === undefined) return connection.begin(binding)
+    return connection.run(statement, state === 'held' ? undefined : binding)
   }
 
   /** settle looks at a slot after something on it has ended. */
@@ -315,7 +411,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
   /** yield retires a slot that others need more than this pool's own callers. */
   #yield(slot: Slot): void {
     // A new connection serves somebody first.
-    if (slot.isRetiring || slot.openedAt === undefined || this.#queue.size === 0) return
+    if (slot.isRetiring || slot.openedAt === undefined || this.#line.size === 0) return
     const { budgets, clock, counters } = this.#engine
     const isOver = () => clock.now() - (slot.openedAt ?? 0) >= TURN_MS * this.weight
     if (!budgets.mustYield(this, isOver)) return
@@ -338,8 +434,12 @@ export class ConnectionPool implements Claimant, SlotOwner {
     else if (slot.state === 'idle') this.#engine.budgets.relieve(this)
   }
 
-  #shareable(): Slot | undefined {
-    return this.#sharing.find(this.#slots, this.#engine.clock.now())
+  #take(member: Member<Slot>): Slot | undefined {
+    return member.room > 0 ? this.#idle.pop() : undefined
+  }
+
+  #shareable(member: Member<Slot>): Slot | undefined {
+    return this.#sharing.find(member.room > 0 ? this.#slots : member.reach, this.#engine.clock.now())
   }
 
   #mayGrow(): boolean {
@@ -353,7 +453,8 @@ export class ConnectionPool implements Claimant, SlotOwner {
 
   #wantsMore(): boolean {
     if (this.#ended !== undefined || this.#credential.isReading) return false
-    return this.#opening < this.#queue.size && this.#slots.size < this.maxConnections
+    if (this.#slots.size >= this.maxConnections || this.#opening >= this.#line.size) return false
+    return !this.#isShared || this.#opening < this.#line.demand(this.#opening + 1)
   }
 
   /** open makes one connection that the budgets have counted. Never rejects. */
@@ -399,7 +500,7 @@ export class ConnectionPool implements Claimant, SlotOwner {
 
   #openFailed(error: LessorError): void {
     if (this.#slots.size > 0) return
-    this.#queue.refuseAll(error)
+    this.#line.refuseAll(error)
     this.#engine.budgets.withdraw(this)
     if (this.#draining === undefined) this.#onFailure(error)
   }
@@ -432,8 +533,4 @@ export class ConnectionPool implements Claimant, SlotOwner {
   #drainedError(): LessorError {
     return new LessorError('POOL_OPEN_FAILED', 'The pool was closed before its connection was open.')
   }
-}
-
-function opensTransaction(rows: Rows): boolean {
-  return rows.command === 'BEGIN' || rows.command === 'START TRANSACTION'
 }

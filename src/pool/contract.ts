@@ -32,6 +32,11 @@ export interface ConnectionTarget {
   readonly maxConnections?: number
   /** The tenant's part where connections are short, against 1 for others; 1 by default. */
   readonly weight?: number
+  /**
+   * Whether this is the login of all tenants of the data server's placement `row`: their entries share
+   * one pool, in which each unit of work is a transaction that is bound to its tenant.
+   */
+  readonly isShared?: boolean
 }
 
 /** TlsMode follows libpq's sslmode: `require` encrypts, `verify-full` checks the name as well. */
@@ -56,8 +61,14 @@ export interface Running {
 export interface Connection {
   /** Process id of the server's backend. */
   readonly pid: number
-  /** run sends a statement; never throws, failures reject its result. */
-  run(statement: Statement): Running
+  /**
+   * run sends a statement; never throws, failures reject its result. With `binding`, a canonical UUID,
+   * it runs in a transaction of its own in which `rls.tenant_id` is that tenant, all of it sent at once;
+   * the result is there when the server has confirmed the commit.
+   */
+  run(statement: Statement, binding?: string): Running
+  /** begin opens a transaction; with `binding` as in `run`. */
+  begin(binding?: string): Running
   /** close says goodbye and resolves when the socket is closed, so that the backend is gone. */
   close(): Promise<void>
   /** destroy drops the socket now; what runs on the server is not stopped by it. */
@@ -99,6 +110,8 @@ export interface PoolLimits {
   readonly maxEntries: number
   /** Connections of one tenant, draining ones included. */
   readonly maxConnections: number
+  /** Connections of the pool that all tenants of the placement `row` on a data server share. */
+  readonly sharedMaxConnections: number
   /** Connections of one data server over all tenants, draining ones included; see PoolRegistryOptions.serverLimit. */
   readonly serverMaxConnections: number
   /** Connections of this process over all data servers, draining ones included. */
@@ -198,8 +211,14 @@ export interface Usage {
   readonly peak: number
 }
 
-/** BudgetHolder is a tenant that holds or wants connections of a data server. */
+/** sharedHolder is the name by which the budgets know the pool that the tenants of `row` share on a data server. */
+export function sharedHolder(server: string): string {
+  return `shared:${server}`
+}
+
+/** BudgetHolder is a tenant that holds or wants connections of a data server, or the pool that the tenants of `row` share. */
 export interface BudgetHolder {
+  /** See {@link sharedHolder} for the shared pool. */
   readonly tenantId: string
   readonly connections: number
   readonly waiting: number

@@ -1,5 +1,5 @@
-import type { ConnectionPool } from './connection-pool.ts'
 import type { BreakerSnapshot, EntryState, EvictionReason, PoolKey, PoolSnapshot } from './contract.ts'
+import type { TenantPool } from './tenant-pool.ts'
 import { type WaitingRoom, WaitQueue } from './waiting-room.ts'
 
 const NEXT: Readonly<Record<EntryState, readonly EntryState[]>> = {
@@ -21,7 +21,7 @@ export class Entry implements PoolKey {
   /** Callers that wait for the opening to end. */
   readonly callers: WaitQueue<() => void>
   #state: EntryState = 'opening'
-  #pool: ConnectionPool | undefined
+  #pool: TenantPool | undefined
   /** Leases held, those of waiting callers included: an entry with leases is never idle. */
   leases = 0
   lastAccess: number
@@ -65,7 +65,7 @@ export class Entry implements PoolKey {
   }
 
   /** The pool; undefined until the credential is found. */
-  get pool(): ConnectionPool | undefined {
+  get pool(): TenantPool | undefined {
     return this.#pool
   }
 
@@ -76,7 +76,7 @@ export class Entry implements PoolKey {
     if (state === 'closed') this.#resolveClosed()
   }
 
-  attach(pool: ConnectionPool): void {
+  attach(pool: TenantPool): void {
     this.#pool = pool
   }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import postgres, { type PendingQuery, type Row, type Sql } from 'postgres'
+import { BoundRun, beginBound, type DriverQuery } from './bound.ts'
 import type { Connect, Connection, ConnectionTarget, Running } from './contract.ts'
 import { openSocket } from './open-socket.ts'
 import { runStatement } from './run-statement.ts'
@@ -139,12 +140,30 @@ class DriverConnection implements Connection {
     void this.lost.then(() => handle.end({ timeout: 0 }))
   }
 
-  run(statement: Statement): Running {
-    // Between a socket's `error` and its `close` the driver takes a statement and never settles it
-    // (postgres.js 3.4, `closed` in src/connection.js).
-    if (this.#sockets.isBroken) return { result: Promise.reject(connectionClosed()), cancel: async () => {} }
-    const query = runStatement(this.#handle, statement)
-    return { result: query.execute(), cancel: () => this.#cancel(query) }
+  run(statement: Statement, binding?: string): Running {
+    if (this.#sockets.isBroken) return this.#broken()
+    if (binding === undefined) {
+      const query = runStatement(this.#handle, statement)
+      return { result: query.execute(), cancel: () => this.#cancel(query) }
+    }
+    const make = () => runStatement(this.#handle, statement) as unknown as DriverQuery
+    const run = new BoundRun(make, binding)
+    return { result: run.result, cancel: () => this.#cancel(run.query as unknown as PendingQuery<Row[]>) }
+  }
+
+  begin(binding?: string): Running {
+    if (this.#sockets.isBroken) return this.#broken()
+    const query = this.#handle.unsafe<Row[]>(binding === undefined ? 'begin' : beginBound(binding))
+    const result = query.execute().then(() => Object.assign([], { command: 'BEGIN' }))
+    return { result, cancel: () => this.#cancel(query) }
+  }
+
+  /**
+   * Between a socket's `error` and its `close` the driver takes a statement and never settles it
+   * (postgres.js 3.4, `closed` in src/connection.js).
+   */
+  #broken(): Running {
+    return { result: Promise.reject(connectionClosed()), cancel: async () => {} }
   }
 
   async close(): Promise<void> {

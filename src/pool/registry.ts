@@ -52,10 +52,12 @@ export interface PoolRegistryOptions {
   readonly locate: Locate
   readonly observer?: PoolObserver
   /**
-   * This process's part of a data server's connections, at most `serverMaxConnections`, which is the
-   * default; asked at each decision. Call `rebalance` when it has changed.
+   * This process's part of a data server's connections; `serverMaxConnections` by default. Asked at each
+   * decision. Call `rebalance` when it has changed.
    */
   readonly serverLimit?: (server: string) => number
+  /** False leaves `tick` to the caller, who moves the clock; by default a timer calls it. */
+  readonly hasTimer?: boolean
   /** Spreads the pauses of breakers; Math.random by default. */
   readonly random?: () => number
 }
@@ -68,6 +70,7 @@ export class PoolRegistry implements Pools {
   readonly #engine: Engine
   readonly #residents: Residents
   readonly #reservations: Reservations
+  readonly #hasTimer: boolean
   #timer: NodeJS.Timeout | undefined
   #closed: Promise<CloseReport> | undefined
   readonly #cuts = { statements: 0, waiters: 0 }
@@ -78,6 +81,7 @@ export class PoolRegistry implements Pools {
   constructor(options: PoolRegistryOptions) {
     const { limits, clock, connect, locate, observer = SILENT, random = Math.random } = options
     const { serverLimit = () => limits.serverMaxConnections } = options
+    this.#hasTimer = options.hasTimer ?? true
     const counters = newCounters()
     const breakers = new Breakers({ clock, limits, counters, random })
     const budgets = new Budgets({
@@ -304,7 +308,7 @@ export class PoolRegistry implements Pools {
   }
 
   #wake(): void {
-    if (this.#timer !== undefined) return
+    if (!this.#hasTimer || this.#timer !== undefined) return
     this.#timer = setInterval(() => this.tick(), TICK_MS)
     this.#timer.unref()
   }

@@ -9,6 +9,7 @@ import { Entry } from './entry.ts'
 import { EvictionLog } from './eviction-log.ts'
 import { logIn } from './log-in.ts'
 import { priceOf } from './reclaim.ts'
+import { SharedPools } from './shared-pools.ts'
 import type { SlotOwner } from './slot.ts'
 
 /** So many of the least recently used idle entries are looked at for the one that is cheapest to lose. */
@@ -26,6 +27,7 @@ export class Residents {
   readonly log = new EvictionLog()
   readonly #engine: Engine
   readonly #locate: Locate
+  readonly #shared: SharedPools
   /** Opening or ready. Only `#admit` adds, only `#remove` removes. */
   readonly #entries = new Map<string, Entry>()
   /** The entries without a lease, least recently used first. Follows `leases` and `#entries`. */
@@ -41,6 +43,7 @@ export class Residents {
   constructor(engine: Engine, locate: Locate) {
     this.#engine = engine
     this.#locate = locate
+    this.#shared = new SharedPools(engine)
     this.#idle = new LRUCache({ max: engine.limits.maxEntries })
     this.#admission = new Admission(engine.room)
   }
@@ -147,7 +150,7 @@ export class Residents {
   /** price is what losing the pool's entry costs; undefined when that is in use, or not resident. */
   price(pool: SlotOwner): number | undefined {
     const entry = this.#entries.get(pool.tenantId)
-    if (entry === undefined || entry.pool !== pool || entry.leases > 0 || entry.state !== 'ready')
+    if (entry === undefined || entry.pool?.claimant !== pool || entry.leases > 0 || entry.state !== 'ready')
       return undefined
     return priceOf(entry, entry.idleMs(this.#engine.clock.now()))
   }
@@ -213,9 +216,13 @@ export class Residents {
   async #open(entry: Entry, startedAt: number): Promise<void> {
     const { clock, counters, observer } = this.#engine
     try {
-      await logIn(entry, this.#engine, this.#locate, () => {
-        this.evict(entry, 'failure')
-        this.admitNext()
+      await logIn(entry, this.#engine, {
+        locate: this.#locate,
+        shared: this.#shared,
+        onFailure: () => {
+          this.evict(entry, 'failure')
+          this.admitNext()
+        },
       })
     } catch (error) {
       counters.opensFailed += 1
@@ -313,7 +320,7 @@ export class Residents {
     entry.idleSince = this.#engine.clock.now()
     this.#idle.set(entry.tenantId, entry)
     this.admitNext()
-    if (entry.pool !== undefined) this.#engine.budgets.relieve(entry.pool)
+    if (entry.pool !== undefined) this.#engine.budgets.relieve(entry.pool.claimant)
   }
 
   /** admitNext lets callers in who wait for a place, as long as there is one or one can be made. */

@@ -1,6 +1,6 @@
 import type { LessorError } from '../errors.ts'
 import type { Caller, Connection, Running } from './contract.ts'
-import type { Statement } from './statement.ts'
+import type { Member as MemberOf } from './member.ts'
 
 /**
  * SlotState is a connection's life as the pool sees it: opening -> idle <-> busy or held -> closing
@@ -17,8 +17,12 @@ const NEXT: Readonly<Record<SlotState, readonly SlotState[]>> = {
   closed: [],
 }
 
+/** Member is whose work is on a slot. */
+export type Member = MemberOf<Slot>
+
 /** Flight is one statement on the wire. */
 export interface Flight {
+  readonly member: Member
   readonly caller: Caller | undefined
   readonly running: Running
   /** Known to be slow when it was sent; see Sharing. */
@@ -44,6 +48,8 @@ export class Slot {
   fences = 0
   /** It is to be closed as soon as it runs nothing, and gets nothing new; only the pool sets it. */
   isRetiring = false
+  /** Whose transaction has it; undefined unless it is held. */
+  holder: Member | undefined
   /** When the state became `idle` for the first time: since then its tenant has had it. */
   openedAt: number | undefined
   /** Ends the opening. */
@@ -82,13 +88,18 @@ export class Slot {
     this.#connection = connection
   }
 
-  start(statement: Statement, caller: Caller | undefined, how: { now: number; isSlow: boolean }): Flight {
-    if (this.#flights.length === 0) this.since = how.now
-    if (how.isSlow) this.slow += 1
+  start(
+    running: Running,
+    caller: Caller | undefined,
+    { member, now, isSlow }: { member: Member; now: number; isSlow: boolean },
+  ): Flight {
+    if (this.#flights.length === 0) this.since = now
+    if (isSlow) this.slow += 1
     const flight: Flight = {
+      member,
       caller,
-      running: this.connection.run(statement),
-      isSlow: how.isSlow,
+      running,
+      isSlow,
       doomed: undefined,
       cancelledAt: undefined,
       unwatch: undefined,

@@ -1,11 +1,10 @@
-import type { ConnectionPool } from './connection-pool.ts'
 import type { Caller, Lease, Rows } from './contract.ts'
 import { errorCode } from './driver-errors.ts'
 import type { Entry } from './entry.ts'
 import type { Slot } from './slot.ts'
 import { type Db, ident, type Statement, sql } from './statement.ts'
+import type { TenantPool } from './tenant-pool.ts'
 
-const BEGIN = sql`begin`
 const COMMIT = sql`commit`
 const ROLLBACK = sql`rollback`
 
@@ -56,7 +55,7 @@ export class TenantLease implements Lease, Db {
     }
   }
 
-  #pool(): ConnectionPool {
+  #pool(): TenantPool {
     if (this.#released) throw new Error('bug: the database was used after its lease was released')
     const { pool } = this.#entry
     if (pool === undefined) throw new Error('bug: a lease was given before the pool was open')
@@ -66,13 +65,13 @@ export class TenantLease implements Lease, Db {
 
 /** Transaction runs statements on a connection of its own, in order; a transaction inside is a savepoint. */
 class Transaction implements Db {
-  readonly #pool: ConnectionPool
+  readonly #pool: TenantPool
   readonly #slot: Slot
   readonly #caller: Caller | undefined
   #savepoints = 0
   #state: 'open' | 'over' | 'unknown' = 'open'
 
-  constructor(pool: ConnectionPool, slot: Slot, caller: Caller | undefined) {
+  constructor(pool: TenantPool, slot: Slot, caller: Caller | undefined) {
     this.#pool = pool
     this.#slot = slot
     this.#caller = caller
@@ -93,7 +92,7 @@ class Transaction implements Db {
   async run<T>(fn: (tx: Db) => Promise<T>): Promise<T> {
     let result: T
     try {
-      await this.#send(BEGIN)
+      await this.#pool.begin(this.#slot, this.#caller)
       result = await fn(this)
     } catch (error) {
       this.#state = 'unknown'

@@ -109,10 +109,13 @@ export class WaitQueue<T> {
   readonly #waiters = new Set<Entry<T>>()
   /** See ConnectionTarget.weight. */
   readonly weight: number
+  /** Counts the waiters of several queues together. */
+  readonly #tally: { size: number } | undefined
 
-  constructor(room: WaitingRoom, weight = 1) {
+  constructor(room: WaitingRoom, weight = 1, tally?: { size: number }) {
     this.#room = room
     this.weight = weight
+    this.#tally = tally
   }
 
   get size(): number {
@@ -136,6 +139,7 @@ export class WaitQueue<T> {
   add(want: T, caller: Caller | undefined, timeoutMs: number, refuse: (error: Error) => void): void {
     this.#room.entered(this as WaitQueue<unknown>, caller)
     const since = this.#room.now()
+    if (this.#tally !== undefined) this.#tally.size += 1
     this.#waiters.add({ want, caller, since, deadline: since + timeoutMs, refuse, unwatch: undefined })
   }
 
@@ -175,6 +179,7 @@ export class WaitQueue<T> {
 
   #leave(waiter: Entry<T>): void {
     this.#waiters.delete(waiter)
+    if (this.#tally !== undefined) this.#tally.size -= 1
     waiter.unwatch?.()
     this.#room.left(this as WaitQueue<unknown>, waiter.caller)
   }

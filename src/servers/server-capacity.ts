@@ -8,7 +8,7 @@ export interface ServerCapacity {
   /** Kept for members of pg_use_reserved_connections; 0 before PostgreSQL 16, which has no such setting. */
   readonly reserved: number
   readonly sessions: {
-    /** Of tenants of this database, through any process. */
+    /** Of tenants of this database, and in databases of their own, through any process. */
     readonly tenants: number
     /** Of Lessor itself in this database: control database and administrators, through any process. */
     readonly service: number
@@ -20,6 +20,8 @@ export interface ServerCapacity {
 /** What connections of Lessor call themselves: pool/open-connection.ts, servers/ and control/. */
 const TENANT_NAME = 'lessor'
 const SERVICE_NAME = 'lessor %'
+/** A tenant's own database, in the placement `database`. */
+const OWN_DATABASE = '^t_[0-9a-f]{32}$'
 
 /**
  * readServerCapacity asks a data server for its limits and sessions. An administrator who may not
@@ -38,7 +40,7 @@ export async function readServerCapacity(db: Db): Promise<ServerCapacity> {
         where not (own and (application_name = ${TENANT_NAME} or application_name like ${SERVICE_NAME}))
       )::integer as others
     from (
-      select datname is not distinct from current_database() as own, coalesce(application_name, '') as application_name
+      select datname is not distinct from current_database() or datname ~ ${OWN_DATABASE} as own, coalesce(application_name, '') as application_name
       from pg_stat_activity
       -- Whose rows may not be seen in full have a user, but no type.
       where coalesce(backend_type, 'client backend') = 'client backend' and usesysid is not null

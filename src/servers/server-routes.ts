@@ -1,48 +1,141 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { problemResponses } from '../http/problem-schema.ts'
-import type { DataServers } from './data-servers.ts'
+import { Secret } from '../secret.ts'
+import { answersWithin } from './answers-within.ts'
+import type { DataServers, ServerView } from './data-servers.ts'
+import {
+  NewServerSchema,
+  type ServerBody,
+  ServerListSchema,
+  ServerParams,
+  ServerPatchSchema,
+  ServerSchema,
+  toServerBody,
+} from './server-schemas.ts'
 
 export interface ServerRoutesOptions {
-  readonly servers: Pick<DataServers, 'list'>
+  readonly servers: Pick<DataServers, 'list' | 'get' | 'register' | 'update' | 'probe' | 'ping'>
 }
 
-const Time = Type.String({ format: 'date-time' })
+const tags = ['Servers']
+const COMMON = ['INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'CONTROL_UNAVAILABLE'] as const
+const ONE = [...COMMON, 'SERVER_NOT_FOUND'] as const
+/** Whoever looks into a fault wants to see the servers that answer soon. */
+const PING_MS = 2_000
 
-const ServerSchema = Type.Object({
-  name: Type.String(),
-  host: Type.String(),
-  port: Type.Integer(),
-  database: Type.String(),
-  tls: Type.Enum(['disable', 'require', 'verify-full']),
-  created_at: Time,
-  updated_at: Time,
-})
-
-/** serverRoutes shows operators the data servers. Expects accessPlugin. */
+/** serverRoutes is where operators register data servers and look after them. Expects accessPlugin. */
 export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = async (fastify, { servers }) => {
   fastify.addHook('onRequest', fastify.guards.operator)
+
+  async function present(server: ServerView): Promise<ServerBody> {
+    return toServerBody(server, await answersWithin(servers.ping(server.name), PING_MS))
+  }
 
   fastify.get(
     '/v1/servers',
     {
       schema: {
-        tags: ['Servers'],
+        tags,
         summary: 'List data servers by name',
         querystring: Type.Object({}, { additionalProperties: false }),
+        response: { 200: ServerListSchema, ...problemResponses(...COMMON) },
+      },
+    },
+    async () => ({
+      records: await Promise.all((await servers.list()).map(present)),
+      next_cursor: null,
+    }),
+  )
+
+  fastify.post(
+    '/v1/servers',
+    {
+      schema: {
+        tags,
+        summary: 'Register a data server',
+        description:
+          'Tries out what the server can do, makes it ready for the placements that it carries, and takes it ' +
+          'into use on every node. A request that was cut can be repeated.',
+        body: NewServerSchema,
         response: {
-          200: Type.Object({ records: Type.Array(ServerSchema), next_cursor: Type.Null() }),
-          ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'CONTROL_UNAVAILABLE'),
+          201: ServerSchema,
+          ...problemResponses(...COMMON, 'SERVER_NAME_TAKEN', 'SERVER_UNSUITABLE', 'SERVER_UNAVAILABLE'),
         },
       },
     },
-    async () => {
-      const records = (await servers.list()).map(({ createdAt, updatedAt, ...server }) => ({
-        ...server,
-        created_at: createdAt.toISOString(),
-        updated_at: updatedAt.toISOString(),
-      }))
-      return { records, next_cursor: null }
+    async ({ body }, reply) => {
+      const { name, url, tls, labels, max_connections: maxConnections } = body
+      const server = await servers.register({
+        name,
+        url: new Secret(url),
+        ...(tls && { tls }),
+        ...(labels && { labels }),
+        ...(maxConnections !== undefined && { maxConnections }),
+      })
+      return reply
+        .code(201)
+        .header('location', `/v1/servers/${name}`)
+        .send(await present(server))
     },
+  )
+
+  fastify.get(
+    '/v1/servers/:name',
+    {
+      schema: {
+        tags,
+        summary: 'Read a data server',
+        params: ServerParams,
+        response: { 200: ServerSchema, ...problemResponses(...ONE) },
+      },
+    },
+    async ({ params }) => present(await servers.get(params.name)),
+  )
+
+  fastify.patch(
+    '/v1/servers/:name',
+    {
+      schema: {
+        tags,
+        summary: "Change a data server's labels, connections, or the way to it",
+        description:
+          'A new URL, such as one with a new password of the administrator, is tried out before it counts, and ' +
+          'must lead to the same server. The labels given take the place of all there were.',
+        params: ServerParams,
+        body: ServerPatchSchema,
+        response: {
+          200: ServerSchema,
+          ...problemResponses(...ONE, 'SERVER_UNSUITABLE', 'SERVER_UNAVAILABLE'),
+        },
+      },
+    },
+    async ({ params, body }) => {
+      const { url, tls, labels, max_connections: maxConnections } = body
+      const server = await servers.update(params.name, {
+        ...(url !== undefined && { url: new Secret(url) }),
+        ...(tls && { tls }),
+        ...(labels && { labels }),
+        ...(maxConnections !== undefined && { maxConnections }),
+      })
+      return present(server)
+    },
+  )
+
+  fastify.post(
+    '/v1/servers/:name/probe',
+    {
+      schema: {
+        tags,
+        summary: 'Find out again what a data server can do',
+        description: 'After an upgrade, or when its administrator may do more or less than before.',
+        params: ServerParams,
+        response: {
+          200: ServerSchema,
+          ...problemResponses(...ONE, 'SERVER_UNSUITABLE', 'SERVER_UNAVAILABLE'),
+        },
+      },
+    },
+    async ({ params }) => present(await servers.probe(params.name)),
   )
 }

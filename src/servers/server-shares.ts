@@ -4,10 +4,8 @@ import type { Db } from '../pool/statement.ts'
 import { enterShare, type LiveShare, lockShares, readShares, writeShare } from './share-store.ts'
 
 export interface ServerSharesOptions {
-  /** Names of the data servers. */
-  readonly servers: readonly string[]
-  /** Connections of one data server over all nodes. */
-  readonly budget: number
+  /** The data servers, each with its connections over all nodes; asked at each renewal. */
+  readonly servers: () => readonly { readonly name: string; readonly budget: number }[]
   readonly clock: Clock
   readonly pools: Pick<Pools, 'used' | 'rebalance'>
 }
@@ -62,16 +60,17 @@ export class ServerShares {
 
   /** Whether each data server can be used. */
   get isUsable(): boolean {
-    return this.#options.servers.every((server) => this.limit(server) > 0)
+    return this.#options.servers().every(({ name }) => this.limit(name) > 0)
   }
 
   /** renew works out the shares inside the transaction that renews the node. What has to go down goes down at once. */
   async renew(tx: Db, { nodeId, silentMs }: Renewal): Promise<Renewed> {
     const found: { server: string; share: number; nodes: number; isSettled: boolean; isNews: boolean }[] = []
     let turn = this.#turn
-    for (const server of this.#options.servers.toSorted()) {
+    const servers = this.#options.servers().toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    for (const { name: server, budget } of servers) {
       await lockShares(tx, server)
-      const isNew = await enterShare(tx, server, nodeId, this.#options.budget)
+      const isChanged = await enterShare(tx, server, nodeId, budget)
       const shares = await readShares(tx, server, silentMs)
       const { share, wanted } = divide(shares, nodeId)
       this.#lower(server, share)
@@ -81,7 +80,7 @@ export class ServerShares {
       await writeShare(tx, { server, nodeId, granted, used })
       const before = shares.find((each) => each.nodeId === nodeId)?.granted ?? 0
       const isSettled = granted === wanted
-      found.push({ server, share, nodes: shares.length, isSettled, isNews: isNew || granted < before })
+      found.push({ server, share, nodes: shares.length, isSettled, isNews: isChanged || granted < before })
     }
     return {
       nodes: Math.max(1, ...found.map(({ nodes }) => nodes)),

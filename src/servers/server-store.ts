@@ -1,11 +1,27 @@
 import { type Db, sql } from '../pool/statement.ts'
-import type { DataServer } from './data-server.ts'
+import type { Capabilities } from './capabilities.ts'
+import type { DataServer, Labels, ServerAddress } from './data-server.ts'
+
+/** CREDENTIAL_PURPOSES is what the service itself logs in to a data server for. */
+export const CREDENTIAL_PURPOSES = ['admin', 'row'] as const
+export type CredentialPurpose = (typeof CREDENTIAL_PURPOSES)[number]
+
+/** SealedCredential is one of the service's own logins to a data server. */
+export interface SealedCredential {
+  readonly purpose: CredentialPurpose
+  readonly login: string
+  /** The sealed password. */
+  readonly envelope: Uint8Array
+  /** The vault key that sealed it. */
+  readonly keyId: string
+}
 
 const COLUMNS = sql`
-  name, host, port, database, tls, created_at as "createdAt", updated_at as "updatedAt"`
+  name, host, port, database, tls, labels, max_connections as "maxConnections", capabilities,
+  probed_at as "probedAt", generation, created_at as "createdAt", updated_at as "updatedAt"`
 
-/** saveServer makes or updates a data server's row; a row that says the same stays untouched. */
-export async function saveServer(db: Db, server: Omit<DataServer, 'createdAt' | 'updatedAt'>): Promise<void> {
+/** saveServer makes or updates a data server's address; a row that says the same stays untouched. */
+export async function saveServer(db: Db, server: ServerAddress): Promise<void> {
   const { name, host, port, database, tls } = server
   await db.query(sql`
     insert into lessor.servers as s (name, host, port, database, tls)
@@ -17,7 +33,103 @@ export async function saveServer(db: Db, server: Omit<DataServer, 'createdAt' | 
       is distinct from (excluded.host, excluded.port, excluded.database, excluded.tls)`)
 }
 
+/** NewServer is a data server that is about to be registered. */
+export interface NewServer extends ServerAddress {
+  readonly labels: Labels
+  readonly maxConnections: number | null
+  readonly capabilities: Capabilities
+}
+
+/** insertServer registers a data server; false when the name is taken. */
+export async function insertServer(db: Db, server: NewServer): Promise<boolean> {
+  const { name, host, port, database, tls, labels, maxConnections, capabilities } = server
+  const rows = await db.query(sql`
+    insert into lessor.servers (name, host, port, database, tls, labels, max_connections, capabilities, probed_at)
+    values (${name}, ${host}, ${port}, ${database}, ${tls}, ${{ ...labels }}, ${maxConnections},
+      ${{ ...capabilities }}, now())
+    on conflict (name) do nothing
+    returning name`)
+  return rows.length > 0
+}
+
+/** ServerChange is what of a data server changes; what is undefined stays. */
+export interface ServerChange {
+  readonly labels?: Labels
+  readonly maxConnections?: number | null
+  /** A new way to the same server. */
+  readonly address?: Omit<ServerAddress, 'name'>
+}
+
+/** changeServer changes a data server; false when there is none of this name. */
+export async function changeServer(db: Db, name: string, change: ServerChange): Promise<boolean> {
+  const { labels, maxConnections, address } = change
+  const rows = await db.query(sql`
+    update lessor.servers
+    set updated_at = now()
+      ${labels === undefined ? sql`` : sql`, labels = ${{ ...labels }}`}
+      ${maxConnections === undefined ? sql`` : sql`, max_connections = ${maxConnections}`}
+      ${
+        address === undefined
+          ? sql``
+          : sql`, host = ${address.host}, port = ${address.port}, database = ${address.database},
+              tls = ${address.tls}, generation = generation + 1`
+      }
+    where name = ${name}
+    returning name`)
+  return rows.length > 0
+}
+
+/** saveCapabilities stores what a probe found. */
+export async function saveCapabilities(db: Db, name: string, capabilities: Capabilities): Promise<void> {
+  await db.query(sql`
+    update lessor.servers set capabilities = ${{ ...capabilities }}, probed_at = now() where name = ${name}`)
+}
+
 /** listServers resolves with all data servers by name. */
 export async function listServers(db: Db): Promise<readonly DataServer[]> {
-  return db.query<DataServer>(sql`select ${COLUMNS} from lessor.servers order by name`)
+  return db.query<DataServer>(sql`select ${COLUMNS} from lessor.servers order by name collate "C"`)
+}
+
+/** ServerLoad is how many tenants a data server has that live. */
+export interface ServerLoad {
+  readonly server: string
+  readonly tenants: number
+}
+
+/** readLoads counts the living tenants of the data servers; one without any is left out. */
+export async function readLoads(db: Db): Promise<readonly ServerLoad[]> {
+  return db.query<ServerLoad>(sql`
+    select server, sum(tenants)::integer as tenants from lessor.tenant_counts
+    where status <> 'deleted' group by server having sum(tenants) <> 0`)
+}
+
+/** findCredential reads a login of the service's own. */
+export async function findCredential(
+  db: Db,
+  server: string,
+  purpose: CredentialPurpose,
+): Promise<SealedCredential | undefined> {
+  const [row] = await db.query<SealedCredential>(sql`
+    select purpose, login, envelope, key_id as "keyId" from lessor.server_credentials
+    where server = ${server} and purpose = ${purpose}`)
+  return row
+}
+
+/** offerCredential stores a login unless there is one, so that of several starters the first one's counts. */
+export async function offerCredential(db: Db, server: string, credential: SealedCredential): Promise<void> {
+  const { purpose, login, envelope, keyId } = credential
+  await db.query(sql`
+    insert into lessor.server_credentials (server, purpose, login, envelope, key_id)
+    values (${server}, ${purpose}, ${login}, ${envelope}, ${keyId})
+    on conflict (server, purpose) do nothing`)
+}
+
+/** saveCredential stores a login in place of an older one. */
+export async function saveCredential(db: Db, server: string, credential: SealedCredential): Promise<void> {
+  const { purpose, login, envelope, keyId } = credential
+  await db.query(sql`
+    insert into lessor.server_credentials (server, purpose, login, envelope, key_id)
+    values (${server}, ${purpose}, ${login}, ${envelope}, ${keyId})
+    on conflict (server, purpose) do update
+    set login = excluded.login, envelope = excluded.envelope, key_id = excluded.key_id, created_at = now()`)
 }

@@ -24,12 +24,12 @@ export async function readShares(tx: Db, server: string, silentMs: number): Prom
     order by n.started_at, n.id`)
 }
 
-/** enterShare makes the node's row in the shares, with nothing granted; false when it is there. */
+/** enterShare makes the node's row in the shares, with nothing granted, or notes its new budget; false when it is there as it is. */
 export async function enterShare(tx: Db, server: string, nodeId: string, budget: number): Promise<boolean> {
   const rows = await tx.query(sql`
-    insert into lessor.server_shares (server, node_id, budget, granted, used)
+    insert into lessor.server_shares as s (server, node_id, budget, granted, used)
     values (${server}, ${nodeId}, ${budget}, 0, 0)
-    on conflict (server, node_id) do nothing
+    on conflict (server, node_id) do update set budget = excluded.budget where s.budget <> excluded.budget
     returning node_id`)
   return rows.length > 0
 }

@@ -1,4 +1,5 @@
 import type { KeyService } from '../access/key-service.ts'
+import { dropPartitions } from '../placement/partitions.ts'
 import type { Placement } from '../placement/placement.ts'
 import type { Pools } from '../pool/contract.ts'
 import type { ScriptDb } from '../pool/statement.ts'
@@ -11,6 +12,7 @@ import { type Placements, requirePlacement } from './login.ts'
 import { type SettleOptions, settle } from './settle.ts'
 import type { PlacementName, Tenant } from './tenant.ts'
 import { findTenant, moveTenant } from './tenant-store.ts'
+import type { Visits } from './visits.ts'
 
 export interface DeletionOptions extends SettleOptions {
   readonly db: ScriptDb
@@ -18,6 +20,7 @@ export interface DeletionOptions extends SettleOptions {
   readonly placements: Placements
   readonly keys: Pick<KeyService, 'removeAll'>
   readonly pools: Pick<Pools, 'evict'>
+  readonly visits: Pick<Visits, 'endAll'>
   readonly jobs: Jobs
   readonly afterStep: AfterStep | undefined
 }
@@ -52,13 +55,17 @@ export class Deletion {
     {
       name: 'logins',
       run: async ({ id, placement, server }) => {
-        await this.#placement(placement).unprovision(this.#options.servers.admin(server), id)
+        await this.#options.visits.endAll({ id, server })
+        await this.#placement(placement).unprovision(await this.#options.servers.admin(server), id)
       },
     },
     {
       name: 'rows',
       run: async ({ id, placement, server }) => {
-        await this.#placement(placement).removeRows(this.#options.servers.admin(server), id)
+        const admin = await this.#options.servers.admin(server)
+        await this.#placement(placement).removeRows(admin, id)
+        if (this.#placement(placement).hasOwnTables) return
+        await dropPartitions(admin, id, this.#options.jobs.signal)
       },
     },
     { name: 'bury', run: ({ id }, claim) => this.#bury(id, claim) },

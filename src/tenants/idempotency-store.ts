@@ -11,7 +11,8 @@ export interface IdempotentRequest {
 /** StoredAnswer is what an earlier request with the same key left; without an answer it is under way. */
 export interface StoredAnswer {
   readonly requestHash: Uint8Array
-  readonly tenantId: string
+  /** Null where the answer is about many. */
+  readonly tenantId: string | null
   readonly response: Uint8Array | null
 }
 
@@ -22,7 +23,7 @@ export interface StoredAnswer {
 export async function claimKey(
   db: Db,
   request: IdempotentRequest,
-  claim: { readonly tenantId: string; readonly ttlMs: number },
+  claim: { readonly tenantId: string | null; readonly ttlMs: number },
 ): Promise<boolean> {
   const rows = await db.query(sql`
     insert into lessor.idempotency_keys as k (scope, key_hash, request_hash, tenant_id, expires_at)
@@ -44,15 +45,16 @@ export async function findAnswer(db: Db, request: IdempotentRequest): Promise<St
   return row
 }
 
-/** saveAnswer stores the sealed answer to the request that made this tenant. */
+/** saveAnswer stores the sealed answer to the request that made this tenant, or many. */
 export async function saveAnswer(
   db: Db,
   request: IdempotentRequest,
-  answer: { readonly tenantId: string; readonly response: Uint8Array; readonly keyId: string },
+  answer: { readonly tenantId: string | null; readonly response: Uint8Array; readonly keyId: string },
 ): Promise<void> {
   await db.query(sql`
     update lessor.idempotency_keys set response = ${answer.response}, key_id = ${answer.keyId}
-    where scope = ${request.scope} and key_hash = ${request.keyHash} and tenant_id = ${answer.tenantId}`)
+    where scope = ${request.scope} and key_hash = ${request.keyHash} 
+      and tenant_id is not distinct from ${answer.tenantId}::uuid`)
 }
 
 /** purgeAnswers forgets answers that have expired. */

@@ -34,6 +34,24 @@ export class Idempotency {
    * @throws LessorError IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, VAULT_OPEN_FAILED
    */
   async claim(tx: Db, request: IdempotentRequest, tenantId: string): Promise<string | undefined> {
+    return this.#claim(tx, request, tenantId)
+  }
+
+  /** claimBatch is claim for a request that makes many tenants; their transaction answers it as well. */
+  async claimBatch(tx: Db, request: IdempotentRequest): Promise<string | undefined> {
+    return this.#claim(tx, request, null)
+  }
+
+  /** answer stores the answer, in the transaction that makes the tenant active. */
+  async answer(tx: Db, request: IdempotentRequest, tenantId: string, text: string): Promise<void> {
+    await this.#answer(tx, request, tenantId, text)
+  }
+
+  async answerBatch(tx: Db, request: IdempotentRequest, text: string): Promise<void> {
+    await this.#answer(tx, request, null, text)
+  }
+
+  async #claim(tx: Db, request: IdempotentRequest, tenantId: string | null): Promise<string | undefined> {
     if (await claimKey(tx, request, { tenantId, ttlMs: TTL_MS })) return undefined
     const stored = await findAnswer(tx, request)
     if (stored !== undefined && !Buffer.from(stored.requestHash).equals(request.requestHash)) {
@@ -43,18 +61,19 @@ export class Idempotency {
     if (stored === undefined || stored.response === null) {
       throw new LessorError('IDEMPOTENCY_IN_PROGRESS', undefined, { retryAfterSeconds: RETRY_AFTER_SECONDS })
     }
-    return (await this.#vault.open(stored.response, context(stored.tenantId))).toString('utf8')
+    return (await this.#vault.open(stored.response, context(request, stored.tenantId))).toString('utf8')
   }
 
-  /** answer stores the answer, in the transaction that makes the tenant active. */
-  async answer(tx: Db, request: IdempotentRequest, tenantId: string, text: string): Promise<void> {
-    const response = await this.#vault.seal(text, context(tenantId))
+  async #answer(tx: Db, request: IdempotentRequest, tenantId: string | null, text: string): Promise<void> {
+    const response = await this.#vault.seal(text, context(request, tenantId))
     await saveAnswer(tx, request, { tenantId, response, keyId: this.#vault.keyId(response) })
   }
 }
 
-function context(tenantId: string): SealContext {
-  return { tenantId, purpose: 'idempotent-answer' }
+/** An answer about many tenants is bound to its key instead. */
+function context({ keyHash }: IdempotentRequest, tenantId: string | null): SealContext {
+  if (tenantId !== null) return { tenantId, purpose: 'idempotent-answer' }
+  return { tenantId: Buffer.from(keyHash).toString('hex'), purpose: 'idempotent-batch' }
 }
 
 function sha256(text: string): Buffer {

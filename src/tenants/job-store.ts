@@ -1,6 +1,6 @@
 import { LessorError } from '../errors.ts'
 import { type Db, sql } from '../pool/statement.ts'
-import type { Job, JobKind } from './job.ts'
+import type { Job, JobProgress } from './job.ts'
 
 /** ClaimTicket is the right to work on a job; each claim has a token of its own. */
 export interface ClaimTicket {
@@ -10,7 +10,7 @@ export interface ClaimTicket {
   readonly claimMs: number
 }
 
-const COLUMNS = sql`id, kind, tenant_id as "tenantId", step, attempts`
+const COLUMNS = sql`id, kind, tenant_id as "tenantId", step, attempts, tablespace`
 
 /**
  * insertJob makes a job that the ticket's holder has claimed.
@@ -19,11 +19,12 @@ const COLUMNS = sql`id, kind, tenant_id as "tenantId", step, attempts`
 export async function insertJob(
   db: Db,
   ticket: ClaimTicket,
-  job: { readonly kind: JobKind; readonly tenantId: string; readonly step: string },
+  job: Pick<Job, 'kind' | 'tenantId' | 'step'> & { readonly tablespace?: string | undefined },
 ): Promise<Job> {
   const [row] = await db.query<Job>(sql`
-    insert into lessor.jobs (id, kind, tenant_id, step, claimed_by, claimed_until)
-    values (${ticket.jobId}, ${job.kind}, ${job.tenantId}, ${job.step}, ${ticket.token},
+    insert into lessor.jobs (id, kind, tenant_id, step, tablespace, claimed_by, claimed_until)
+    values (${ticket.jobId}, ${job.kind}, ${job.tenantId}, ${job.step}, ${job.tablespace ?? null},
+      ${ticket.token},
       now() + ${ticket.claimMs}::integer * interval '1 millisecond')
     on conflict (tenant_id) do nothing
     returning ${COLUMNS}`)
@@ -54,6 +55,17 @@ export async function enterStep(db: Db, ticket: ClaimTicket, step: string): Prom
   const rows = await db.query(sql`
     update lessor.jobs
     set step = ${step}, updated_at = now(),
+      claimed_until = now() + ${ticket.claimMs}::integer * interval '1 millisecond'
+    where id = ${ticket.jobId} and claimed_by = ${ticket.token}
+    returning id`)
+  return rows.length > 0
+}
+
+/** noteProgress says how far the step has come and renews the claim; false when the claim is lost. */
+export async function noteProgress(db: Db, ticket: ClaimTicket, progress: JobProgress): Promise<boolean> {
+  const rows = await db.query(sql`
+    update lessor.jobs
+    set progress = ${{ ...progress }}, updated_at = now(),
       claimed_until = now() + ${ticket.claimMs}::integer * interval '1 millisecond'
     where id = ${ticket.jobId} and claimed_by = ${ticket.token}
     returning id`)

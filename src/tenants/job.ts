@@ -6,15 +6,25 @@ export interface Job {
   /** The step that was entered last; it may have run in part. */
   readonly step: string
   readonly attempts: number
+  /** Of a promotion: the tablespace that was asked for. */
+  readonly tablespace: string | null
 }
 
-export const JOB_KINDS = ['onboard', 'delete', 'rotate'] as const
+export const JOB_KINDS = ['onboard', 'delete', 'rotate', 'promote', 'demote'] as const
 export type JobKind = (typeof JOB_KINDS)[number]
 
 /** TenantJob is the job that works on a tenant, as operators see it; a tenant has one at most. */
 export interface TenantJob extends Pick<Job, 'kind' | 'step' | 'attempts'> {
   /** Code of the last attempt's failure. */
   readonly error: string | null
+  /** How far a promotion or demotion has come in the table that it is at; null before that, and of other jobs. */
+  readonly progress: JobProgress | null
+}
+
+/** JobProgress is the table that is moved and how many rows have been copied. */
+export interface JobProgress {
+  readonly table: string
+  readonly rows: number
 }
 
 /** ONBOARD_STEPS in order. A failure, or the death of the process, undoes what was done, in reverse. */
@@ -35,8 +45,22 @@ export type DeleteStep = (typeof DELETE_STEPS)[number]
 export const ROTATE_STEPS = ['begin', 'login', 'credential', 'check', 'flip', 'drain', 'retire'] as const
 export type RotateStep = (typeof ROTATE_STEPS)[number]
 
+/**
+ * PROMOTE_STEPS in order; those from `partition` to `switch` once for each shared table. A promotion is always
+ * finished: the tables that are done are left alone, the one that it was at is begun anew.
+ */
+export const PROMOTE_STEPS = ['begin', 'partition', 'copy', 'verify', 'switch', 'note'] as const
+export type PromoteStep = (typeof PROMOTE_STEPS)[number]
+
+/** DEMOTE_STEPS in order, `return` once for each shared table. A demotion is always finished. */
+export const DEMOTE_STEPS = ['begin', 'return', 'note'] as const
+export type DemoteStep = (typeof DEMOTE_STEPS)[number]
+
 /** AfterStep is called when a step is done; for tests that end the process there. */
-export type AfterStep = (kind: JobKind, step: OnboardStep | DeleteStep | RotateStep) => void | Promise<void>
+export type AfterStep = (
+  kind: JobKind,
+  step: OnboardStep | DeleteStep | RotateStep | PromoteStep | DemoteStep,
+) => void | Promise<void>
 
 /** JobObserver hears of what operators should know. Must not throw. */
 export interface JobObserver {

@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { isLessorError, LessorError } from '../errors.ts'
 import { errorCode } from '../pool/driver-errors.ts'
 import type { Db } from '../pool/statement.ts'
-import type { Job, JobObserver } from './job.ts'
+import type { Job, JobObserver, JobProgress } from './job.ts'
 import {
   type ClaimTicket,
   enterStep,
   finishJob,
   markUndoing,
+  noteProgress,
   releaseJob,
   renewClaim,
   takeJob,
@@ -37,6 +38,11 @@ export class Claim {
   /** enter notes that a step is about to run, so that it is finished or undone whatever happens; in a transaction if one is given. */
   async enter(step: string, db: Db = this.#db): Promise<void> {
     held(await enterStep(db, this.#ticket, step))
+  }
+
+  /** progress notes how far the step has come, for operators. */
+  async progress(progress: JobProgress): Promise<void> {
+    held(await noteProgress(this.#db, this.#ticket, progress))
   }
 
   async renew(): Promise<void> {

@@ -12,7 +12,7 @@ export type Placements = ReadonlyMap<PlacementName, Placement>
 
 export interface LoginOptions {
   readonly vault: Pick<Vault, 'open'>
-  readonly servers: Pick<DataServers, 'address'>
+  readonly servers: Pick<DataServers, 'address' | 'runtime'>
   readonly placements: Placements
 }
 
@@ -33,27 +33,37 @@ export function requirePlacement(placements: Placements, name: PlacementName): P
 }
 
 /**
- * openLogin opens a sealed credential into what a connection is made from.
- * @throws LessorError VAULT_OPEN_FAILED, PLACEMENT_UNAVAILABLE, SERVER_NOT_FOUND
+ * openLogin opens a sealed credential into what a connection is made from; where tenants have no login of
+ * their own, it is the data server's.
+ * @throws LessorError VAULT_OPEN_FAILED, PLACEMENT_UNAVAILABLE, SERVER_NOT_FOUND, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
  */
 export async function openLogin(options: LoginOptions, sealed: SealedLogin): Promise<ConnectionTarget> {
-  const { tenantId, envelope, quota } = sealed
-  const login = requirePlacement(options.placements, sealed.placement).login(tenantId, sealed.colour)
-  const { name: server, host, port, database, tls } = options.servers.address(sealed.server)
-  if (envelope === null) throw new LessorError('VAULT_OPEN_FAILED', 'The tenant has no credential.')
-  const plaintext = await options.vault.open(envelope, credentialContext(tenantId))
-  const password = new Secret(plaintext.toString('utf8'))
-  plaintext.fill(0)
+  const { tenantId, quota } = sealed
+  const placement = requirePlacement(options.placements, sealed.placement)
+  const login = placement.login(tenantId, sealed.colour)
+  const { name: server, host, port, database, tls } = await options.servers.address(sealed.server)
+  const { user, password } = placement.hasOwnLogin
+    ? { user: login.user, password: await openPassword(options, sealed) }
+    : await options.servers.runtime(server)
   return {
     server,
     host,
     port,
-    database,
+    database: login.database ?? database,
     tls,
-    user: login.user,
+    user,
     password,
     parameters: { application_name: 'lessor', ...login.parameters },
+    ...(!placement.hasOwnLogin && { isShared: true }),
     ...(quota.connections !== undefined && { maxConnections: quota.connections }),
     ...(quota.weight !== undefined && { weight: quota.weight }),
   }
+}
+
+async function openPassword({ vault }: LoginOptions, { envelope, tenantId }: SealedLogin): Promise<Secret> {
+  if (envelope === null) throw new LessorError('VAULT_OPEN_FAILED', 'The tenant has no credential.')
+  const plaintext = await vault.open(envelope, credentialContext(tenantId))
+  const password = new Secret(plaintext.toString('utf8'))
+  plaintext.fill(0)
+  return password
 }

@@ -19,16 +19,17 @@ const NAME = new RegExp(NAME_PATTERN, 'u')
 const NAMESPACE = new RegExp(NAMESPACE_PATTERN)
 
 /**
- * parseTenantName trims a tenant's name and brings it to NFC.
+ * parseTenantName trims a tenant's name and brings it to NFC. `path` is where in the body it stands.
  * @throws LessorError INVALID_REQUEST
  */
-export function parseTenantName(text: string): Name {
+export function parseTenantName(text: string, path = '/name'): Name {
   const name = text.normalize('NFC').trim()
   const length = [...name].length
   if (length < 1 || length > NAME_MAX_LENGTH) {
-    throw invalidName(`must have 1 to ${NAME_MAX_LENGTH} characters, not counting white space around it`)
+    const message = `must have 1 to ${NAME_MAX_LENGTH} characters, not counting white space around it`
+    throw invalidName(message, path)
   }
-  if (!NAME.test(name)) throw invalidName('must have no control characters')
+  if (!NAME.test(name)) throw invalidName('must have no control characters', path)
   return { text: name, key: nameKey(name) }
 }
 
@@ -45,8 +46,8 @@ export function nameKey(name: string): string {
   return name.normalize('NFKC').toLowerCase()
 }
 
-function invalidName(message: string): LessorError {
+function invalidName(message: string, path = '/name'): LessorError {
   return new LessorError('INVALID_REQUEST', `The name ${message}.`, {
-    errors: [{ in: 'body', path: '/name', message }],
+    errors: [{ in: 'body', path, message }],
   })
 }

@@ -1,7 +1,7 @@
-import type { Placement, RoleLimits } from '../placement/placement.ts'
+import type { AdminDb, Placement, RoleLimits } from '../placement/placement.ts'
 import { scramVerifier } from '../placement/scram.ts'
 import type { Connect, Pools } from '../pool/contract.ts'
-import type { Db, ScriptDb } from '../pool/statement.ts'
+import type { Db } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import type { DataServers } from '../servers/data-servers.ts'
 import type { Vault } from '../vault/vault.ts'
@@ -13,7 +13,7 @@ import type { Colour, Tenant } from './tenant.ts'
 
 export interface NewLoginOptions {
   readonly db: Db
-  readonly servers: Pick<DataServers, 'address' | 'admin'>
+  readonly servers: Pick<DataServers, 'address' | 'admin' | 'runtime'>
   readonly placements: Placements
   readonly vault: Pick<Vault, 'seal' | 'open' | 'keyId'>
   readonly connect: Connect
@@ -27,7 +27,7 @@ export interface NewLoginOptions {
 /** Place is where a tenant lives, and how. */
 export interface Place {
   readonly placement: Placement
-  readonly admin: ScriptDb
+  readonly admin: AdminDb
 }
 
 /** NewLogin is one colour's login of a tenant that is not in use yet. */
@@ -38,13 +38,13 @@ export interface NewLogin {
 }
 
 /** placeOf finds where a tenant lives. @throws LessorError PLACEMENT_UNAVAILABLE, SERVER_NOT_FOUND */
-export function placeOf(
+export async function placeOf(
   options: Pick<NewLoginOptions, 'placements' | 'servers'>,
   tenant: Pick<Tenant, 'placement' | 'server'>,
-): Place {
+): Promise<Place> {
   return {
     placement: requirePlacement(options.placements, tenant.placement),
-    admin: options.servers.admin(tenant.server),
+    admin: await options.servers.admin(tenant.server),
   }
 }
 

@@ -16,7 +16,7 @@ import { requireNamespace } from './namespace-service.ts'
 import { type NewLogin, type NewLoginOptions, NewLogins, type Place, placeOf } from './new-login.ts'
 import type { PlacementName, Quota, Tenant } from './tenant.ts'
 import { type OnboardedBody, toTenantBody } from './tenant-body.ts'
-import { findTenant, insertTenant, moveTenant, removeReservation } from './tenant-store.ts'
+import { findTenant, insertTenant, moveTenant, removeReservation, setSchemaVersion } from './tenant-store.ts'
 
 /** The colour of a tenant's first login; rotation flips it. */
 const FIRST_COLOUR = 'blue'
@@ -26,6 +26,8 @@ export interface OnboardingOptions extends NewLoginOptions {
   readonly vault: Vault
   readonly keys: Pick<KeyService, 'issue' | 'removeAll'>
   readonly jobs: Jobs
+  /** Number of the last file of sql/app, which a new tenant's own tables are made at. */
+  readonly schemaVersion?: () => Promise<number>
   readonly afterStep: AfterStep | undefined
 }
 
@@ -47,11 +49,15 @@ interface Work {
 /** Made is what one step makes for the next ones; it is nowhere else in plain. */
 interface Made {
   readonly password: Secret
+  /** Undefined where its tables are shared. */
+  readonly schemaVersion: number | undefined
   apiKey?: IssuedKey
 }
 
 interface Step {
   readonly name: Exclude<OnboardStep, 'reserve' | 'activate'>
+  /** Left out where tenants have no login of their own. */
+  readonly ofLogin: boolean
   run(work: Work, made: Made): Promise<void>
   /** Takes back what `run` may have done, also in part; can be run again. */
   undo(work: Work): Promise<void>
@@ -65,7 +71,8 @@ interface Reservation {
 
 /**
  * Onboarding makes tenants: it reserves the row, makes the logins, seals the credential, tries it
- * out, and makes the tenant active. Each step is noted before it runs. A failure takes back the
+ * out, and makes the tenant active; where tenants share a login, there is nothing but the row and its
+ * key. Each step is noted before it runs. A failure takes back the
  * steps in reverse; when the process dies, whoever takes over the job does.
  */
 export class Onboarding {
@@ -75,16 +82,19 @@ export class Onboarding {
   readonly #steps: readonly Step[] = [
     {
       name: 'logins',
+      ofLogin: true,
       run: (work, { password }) => this.#logins.make(firstLogin(work), password),
       undo: ({ place: { placement, admin }, tenant }) => placement.unprovision(admin, tenant.id),
     },
     {
       name: 'credential',
+      ofLogin: true,
       run: (work, { password }) => this.#logins.seal(firstLogin(work), password),
       undo: ({ tenant }) => removeCredentials(this.#options.db, tenant.id),
     },
     {
       name: 'check',
+      ofLogin: true,
       run: (work) => this.#logins.check(firstLogin(work)),
       undo: async () => {},
     },
@@ -92,6 +102,7 @@ export class Onboarding {
       // Not with `activate`, since its hash takes tens of milliseconds, too long for a transaction.
       // Until the tenant is active the key opens nothing.
       name: 'key',
+      ofLogin: false,
       run: async ({ tenant }, made) => {
         const { db, keys } = this.#options
         made.apiKey = await keys.issue(db, { namespaceId: tenant.namespaceId, tenantId: tenant.id })
@@ -124,7 +135,7 @@ export class Onboarding {
   async resume(job: Job): Promise<void> {
     const tenant = await findTenant(this.#options.db, job.tenantId)
     if (tenant?.status !== 'provisioning') return
-    await this.#takeBack({ tenant, place: placeOf(this.#options, tenant) }, job.step)
+    await this.#takeBack({ tenant, place: await placeOf(this.#options, tenant) }, job.step)
   }
 
   async #reserve(request: OnboardRequest, key: IdempotentRequest | undefined): Promise<Reservation | string> {
@@ -132,7 +143,7 @@ export class Onboarding {
     const id = randomUUID()
     const { name, placement, server, quota } = request
     // Before the transaction: what cannot be offered needs no row.
-    const place = placeOf(this.#options, request)
+    const place = await placeOf(this.#options, request)
     return db.transaction(async (tx) => {
       const replay = key && (await this.#idempotency.claim(tx, key, id))
       if (replay !== undefined) return replay
@@ -154,8 +165,11 @@ export class Onboarding {
     let reached: string = claim.job.step
     let answer: OnboardedBody | undefined
     try {
-      const made: Made = { password: randomPassword() }
-      for (const step of this.#steps) {
+      const { hasOwnTables } = work.place.placement
+      // Read first: files that come meanwhile leave the tenant behind, never ahead.
+      const schemaVersion = hasOwnTables ? await this.#options.schemaVersion?.() : undefined
+      const made: Made = { password: randomPassword(), schemaVersion }
+      for (const step of this.#stepsOf(work)) {
         await claim.enter(step.name)
         reached = step.name
         await step.run(work, made)
@@ -180,12 +194,13 @@ export class Onboarding {
   async #activate(
     claim: Claim,
     { tenant: { id } }: Work,
-    { apiKey }: Made,
+    { apiKey, schemaVersion }: Made,
     answer: (tx: Db, body: OnboardedBody) => Promise<void>,
   ): Promise<void> {
     await this.#options.db.transaction(async (tx) => {
       await claim.finish(tx)
       const moved = await moveTenant(tx, id, 'activate')
+      if (schemaVersion !== undefined) await setSchemaVersion(tx, id, schemaVersion)
       const tenant = await findTenant(tx, id)
       if (!moved || tenant === undefined || apiKey === undefined) {
         throw new Error('bug: an onboarding ends without its tenant or its key')
@@ -224,10 +239,15 @@ export class Onboarding {
     }
   }
 
+  #stepsOf({ place }: Work): readonly Step[] {
+    return place.placement.hasOwnLogin ? this.#steps : this.#steps.filter((step) => !step.ofLogin)
+  }
+
   async #takeBack(work: Work, reached: string): Promise<void> {
     const last = this.#steps.findIndex((step) => step.name === reached)
     const steps = reached === 'activate' ? this.#steps : this.#steps.slice(0, last + 1)
-    for (const step of steps.toReversed()) await step.undo(work)
+    const own = this.#stepsOf(work)
+    for (const step of steps.toReversed()) if (own.includes(step)) await step.undo(work)
     // With the row go its job, its key, and the Idempotency-Key.
     await removeReservation(this.#options.db, work.tenant.id)
   }

@@ -1,9 +1,12 @@
 import type { Db } from '../pool/statement.ts'
+import { foldCounts } from './count-store.ts'
 import type { Deletion } from './deletion.ts'
 import { purgeAnswers } from './idempotency-store.ts'
 import type { Claim, Jobs } from './jobs.ts'
 import type { Onboarding } from './onboarding.ts'
+import type { Promotion } from './promotion.ts'
 import type { Rotation } from './rotation.ts'
+import type { Visits } from './visits.ts'
 
 export interface RecoveryOptions {
   readonly db: Db
@@ -11,11 +14,13 @@ export interface RecoveryOptions {
   readonly onboarding: Pick<Onboarding, 'resume'>
   readonly deletion: Pick<Deletion, 'run'>
   readonly rotation: Pick<Rotation, 'resume'>
+  readonly promotion: Pick<Promotion, 'resume'>
+  readonly visits: Pick<Visits, 'sweep'>
 }
 
 /**
  * Recovery takes over jobs whose claim has run out: it takes back onboardings, finishes deletions,
- * and does either with rotations. Several processes may run it at once.
+ * and does either with rotations; promotions and demotions it finishes. Several processes may run it at once.
  */
 export class Recovery {
   readonly #options: RecoveryOptions
@@ -34,7 +39,7 @@ export class Recovery {
   }
 
   async #takeAll(): Promise<number> {
-    const { db, jobs } = this.#options
+    const { db, jobs, visits } = this.#options
     let taken = 0
     for (;;) {
       const next = await jobs.take()
@@ -43,11 +48,13 @@ export class Recovery {
       await jobs.attempt(next.ticket, next.job, (claim) => this.#resume(claim))
     }
     await purgeAnswers(db)
+    await foldCounts(db)
+    await visits.sweep()
     return taken
   }
 
   #resume(claim: Claim): Promise<void> {
-    const { onboarding, deletion, rotation } = this.#options
+    const { onboarding, deletion, rotation, promotion } = this.#options
     switch (claim.job.kind) {
       case 'onboard':
         return onboarding.resume(claim.job)
@@ -55,6 +62,9 @@ export class Recovery {
         return deletion.run(claim)
       case 'rotate':
         return rotation.resume(claim)
+      case 'promote':
+      case 'demote':
+        return promotion.resume(claim)
     }
   }
 }

@@ -1,4 +1,5 @@
 import { isLessorError, LessorError } from '../errors.ts'
+import type { Placement } from '../placement/placement.ts'
 import { randomPassword } from '../placement/scram.ts'
 import type { Pools } from '../pool/contract.ts'
 import type { ScriptDb } from '../pool/statement.ts'
@@ -7,6 +8,7 @@ import { removeIdleCredential } from './credential-store.ts'
 import type { AfterStep, Job, RotateStep } from './job.ts'
 import { type ClaimTicket, insertJob } from './job-store.ts'
 import { type Claim, ClaimLostError, type Jobs } from './jobs.ts'
+import { requirePlacement } from './login.ts'
 import { type NewLogin, type NewLoginOptions, NewLogins, placeOf } from './new-login.ts'
 import { type SettleOptions, settle } from './settle.ts'
 import { otherColour, type Tenant } from './tenant.ts'
@@ -16,7 +18,7 @@ import { findTenant, flipColour } from './tenant-store.ts'
 
 export interface RotationOptions extends NewLoginOptions, SettleOptions {
   readonly db: ScriptDb
-  readonly servers: Pick<DataServers, 'address' | 'admin' | 'ping'>
+  readonly servers: Pick<DataServers, 'address' | 'admin' | 'ping' | 'runtime'>
   readonly pools: Pick<Pools, 'reserve' | 'evictOlder' | 'forgive'>
   readonly directory: Pick<TenantDirectory, 'forget'>
   readonly jobs: Jobs
@@ -63,6 +65,7 @@ export class Rotation {
   async run(tenantId: string): Promise<Tenant> {
     const { jobs, servers } = this.#options
     const tenant = requireLiving(await findTenant(this.#options.db, tenantId))
+    requireOwnLogin(requirePlacement(this.#options.placements, tenant.placement))
     // Before the job: what cannot be begun needs no undoing.
     await servers.ping(tenant.server)
     const { ticket, job, login } = await this.#begin(tenantId)
@@ -79,12 +82,13 @@ export class Rotation {
 
   async #begin(tenantId: string): Promise<BegunRotation> {
     const { db, jobs } = this.#options
+    // Before the transaction, since it may have to read on another connection.
+    const place = await placeOf(this.#options, requireLiving(await findTenant(db, tenantId)))
     return db.transaction(async (tx) => {
       const ticket = jobs.ticket()
       // From here on nobody deletes the tenant, and nobody else changes its colour.
       const job = await insertJob(tx, ticket, { kind: 'rotate', tenantId, step: 'begin' })
       const tenant = requireLiving(await findTenant(tx, tenantId))
-      const place = placeOf(this.#options, tenant)
       return { ticket, job, login: { tenantId, colour: otherColour(tenant.colour), place } }
     })
   }
@@ -184,7 +188,7 @@ export class Rotation {
     await claim.renew()
     const tenant = await findTenant(db, tenantId)
     if (tenant === undefined) throw new ClaimLostError()
-    const { placement, admin } = placeOf(this.#options, tenant)
+    const { placement, admin } = await placeOf(this.#options, tenant)
     await placement.withdraw(admin, tenantId, otherColour(tenant.colour))
     await db.transaction(async (tx) => {
       await claim.finish(tx)
@@ -197,6 +201,14 @@ function requireLiving(tenant: Tenant | undefined): Tenant {
   if (tenant === undefined) throw new LessorError('TENANT_NOT_FOUND')
   if (tenant.status === 'active' || tenant.status === 'suspended') return tenant
   throw statusConflict(tenant.status, 'given a new credential')
+}
+
+function requireOwnLogin({ name, hasOwnLogin }: Placement): void {
+  if (hasOwnLogin) return
+  throw new LessorError(
+    'PLACEMENT_UNAVAILABLE',
+    `Tenants of the placement "${name}" have no login of their own that could be rotated.`,
+  )
 }
 
 /** Renewing a claim waits for a commit of its holder that is still under way. */

@@ -31,6 +31,13 @@ export const TenantSchema = Type.Object({
   quota: QuotaSchema,
   generation: Type.Integer({ description: 'Goes up whenever older pools must drain' }),
   colour: Type.Enum(COLOURS, { description: 'The one of its two logins that is in use; rotation flips it' }),
+  schema_version: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'Number of the last migration in its own tables; null where its tables are shared',
+  }),
+  partition: Type.Union(
+    [Type.Object({ tablespace: Type.Union([Type.String(), Type.Null()]), promoted_at: Time }), Type.Null()],
+    { description: "Its own partitions of the shared tables; null where its rows are with everybody else's" },
+  ),
   job: Type.Union(
     [
       Type.Object({
@@ -39,6 +46,9 @@ export const TenantSchema = Type.Object({
         attempts: Type.Integer(),
         error: Type.Union([Type.String(), Type.Null()], {
           description: "Code of the last attempt's failure",
+        }),
+        progress: Type.Union([Type.Object({ table: Type.String(), rows: Type.Integer() }), Type.Null()], {
+          description: 'Of a promotion or demotion: the table that it is at, and the rows copied so far',
         }),
       }),
       Type.Null(),
@@ -71,6 +81,11 @@ export function toTenantBody(tenant: Tenant): TenantBody {
     quota: { ...tenant.quota },
     generation: tenant.generation,
     colour: tenant.colour,
+    schema_version: tenant.schemaVersion,
+    partition: tenant.partition && {
+      tablespace: tenant.partition.tablespace,
+      promoted_at: tenant.partition.promotedAt,
+    },
     job: tenant.job && { ...tenant.job },
     created_at: tenant.createdAt.toISOString(),
     updated_at: tenant.updatedAt.toISOString(),

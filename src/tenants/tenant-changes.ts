@@ -2,6 +2,7 @@ import type { Authenticator } from '../access/authenticator.ts'
 import type { ChangeHandler, ReadChange } from '../control/changes.ts'
 import type { EvictionReason, Pools } from '../pool/contract.ts'
 import type { Db } from '../pool/statement.ts'
+import type { DataServers } from '../servers/data-servers.ts'
 import type { TenantStatus } from './tenant.ts'
 import type { TenantDirectory } from './tenant-directory.ts'
 import { findTenantRefs } from './tenant-store.ts'
@@ -12,6 +13,7 @@ export interface TenantChangesOptions {
   readonly directory: Pick<TenantDirectory, 'forget' | 'forgetAll'>
   readonly authenticator: Pick<Authenticator, 'forget' | 'forgetTenant' | 'forgetAll'>
   readonly pools: Pick<Pools, 'evict' | 'evictOlder' | 'forgive' | 'snapshots'>
+  readonly servers: Pick<DataServers, 'reload'>
 }
 
 /** Found is what a tenant is now; nulls when it has no row any more. */
@@ -21,7 +23,7 @@ interface Found {
 }
 
 /**
- * TenantChanges does in this process what a change of a tenant or a key asks for, whichever process
+ * TenantChanges does in this process what a change of a tenant, a key or a data server asks for, whichever process
  * made it. It goes by what the tenant is now, not by what it was when the change was made, so that a
  * change that comes late, or twice, does no harm.
  */
@@ -33,7 +35,8 @@ export class TenantChanges implements ChangeHandler {
   }
 
   apply({ kind, tenantId, keyId, ...found }: ReadChange): Promise<unknown> | undefined {
-    const { authenticator, directory, pools } = this.#options
+    const { authenticator, directory, pools, servers } = this.#options
+    if (kind === 'server') return servers.reload()
     if (keyId) authenticator.forget(keyId)
     if (tenantId === null) return undefined
     directory.forget(tenantId)
@@ -58,9 +61,10 @@ export class TenantChanges implements ChangeHandler {
 
   /** @throws LessorError CONTROL_UNAVAILABLE */
   async resync(): Promise<readonly Promise<unknown>[]> {
-    const { authenticator, db, directory, pools } = this.#options
+    const { authenticator, db, directory, pools, servers } = this.#options
     directory.forgetAll()
     authenticator.forgetAll()
+    await servers.reload()
     const resident = [...new Set(pools.snapshots().map(({ tenantId }) => tenantId))]
     const found = new Map((await findTenantRefs(db, resident)).map((ref) => [ref.tenantId, ref]))
     return resident.map((tenantId) =>

@@ -1,9 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { problemResponses } from '../http/problem-schema.ts'
+import { BatchSchema, toBatchRecordBody } from './batch-body.ts'
 import { OnboardedSchema, TenantSchema, toTenantBody } from './tenant-body.ts'
 import {
+  DemoteSchema,
   NewTenantSchema,
+  NewTenantsSchema,
   OnboardHeaders,
+  PromoteSchema,
   TenantListQuery,
   TenantListSchema,
   TenantParams,
@@ -20,6 +25,15 @@ const tags = ['Tenants']
 const SCOPE = 'operator'
 const COMMON = ['INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'CONTROL_UNAVAILABLE'] as const
 const ONE = [...COMMON, 'TENANT_NOT_FOUND'] as const
+
+const MOVING = [
+  'TENANT_STATUS_CONFLICT',
+  'TENANT_BUSY',
+  'PROMOTION_UNAVAILABLE',
+  'PLACEMENT_UNAVAILABLE',
+  'SERVER_UNAVAILABLE',
+  'SHUTTING_DOWN',
+] as const
 
 /** tenantRoutes is where operators onboard tenants and look after them. Expects accessPlugin. */
 export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = async (fastify, { tenants }) => {
@@ -61,6 +75,44 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         .header('location', `/v1/tenants/${onboarded.tenant.id}`)
         .header('cache-control', 'no-store')
         .send(onboarded)
+    },
+  )
+
+  fastify.post(
+    // Two colons stand for one.
+    '/v1/tenants::batch',
+    {
+      schema: {
+        tags,
+        summary: 'Onboard many tenants of placement row',
+        description:
+          'Makes up to a thousand tenants at once, ready for use. A name or id that is taken fails its item ' +
+          'alone; the records are in the order of the items, and with one that failed the status is 207. With ' +
+          'an Idempotency-Key, which is for the whole batch, a repeated request gets the same tenants.',
+        headers: OnboardHeaders,
+        body: NewTenantsSchema,
+        response: {
+          201: BatchSchema,
+          207: BatchSchema,
+          ...problemResponses(
+            ...COMMON,
+            'NAMESPACE_NOT_FOUND',
+            'SERVER_NOT_FOUND',
+            'IDEMPOTENCY_KEY_REUSED',
+            'PLACEMENT_UNAVAILABLE',
+            'AUTHENTICATION_BUSY',
+            'SHUTTING_DOWN',
+          ),
+        },
+      },
+    },
+    async ({ body, headers }, reply) => {
+      const key = headers['idempotency-key']
+      const records = await tenants.onboardBatch(body, key === undefined ? undefined : { scope: SCOPE, key })
+      return reply
+        .code(records.some((record) => 'error' in record) ? 207 : 201)
+        .header('cache-control', 'no-store')
+        .send({ records: records.map(toBatchRecordBody) })
     },
   )
 
@@ -165,6 +217,46 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
     },
     async ({ params }, reply) => {
       const tenant = await tenants.rotateCredential(params.id.toLowerCase())
+      return reply.code(202).send(toTenantBody(tenant))
+    },
+  )
+
+  fastify.post(
+    '/v1/tenants/:id/promote',
+    {
+      schema: {
+        tags,
+        summary: 'Give a large tenant partitions of its own in the shared tables',
+        description:
+          'Goes on after the answer, while all tenants are served; until it is done the tenant shows the job ' +
+          '`promote` and how far it is. Run again it takes in tables that are new since then.',
+        params: TenantParams,
+        body: Type.Union([PromoteSchema, Type.Null()]),
+        response: { 202: TenantSchema, ...problemResponses(...ONE, ...MOVING) },
+      },
+    },
+    async ({ params, body }, reply) => {
+      const tenant = await tenants.promote(params.id.toLowerCase(), { tablespace: body?.tablespace })
+      return reply.code(202).send(toTenantBody(tenant))
+    },
+  )
+
+  fastify.post(
+    '/v1/tenants/:id/demote',
+    {
+      schema: {
+        tags,
+        summary: "Put a promoted tenant's rows back to everybody else's",
+        description:
+          'Goes on after the answer, with the job `demote`. Each table stands still for all tenants while ' +
+          'rows are put back into it.',
+        params: TenantParams,
+        body: Type.Union([DemoteSchema, Type.Null()]),
+        response: { 202: TenantSchema, ...problemResponses(...ONE, ...MOVING) },
+      },
+    },
+    async ({ params, body }, reply) => {
+      const tenant = await tenants.demote(params.id.toLowerCase(), { maxRows: body?.max_rows })
       return reply.code(202).send(toTenantBody(tenant))
     },
   )

@@ -1,18 +1,22 @@
 import { LessorError } from '../errors.ts'
 import { errorCode } from '../pool/driver-errors.ts'
 import type { Db } from '../pool/statement.ts'
-import { DEFAULT_SERVER } from '../servers/data-server.ts'
 import type { DataServers } from '../servers/data-servers.ts'
 import type { Vault } from '../vault/vault.ts'
+import { BatchOnboarding, type BatchOptions, type BatchRecord } from './batch.ts'
+import { countTenants } from './count-store.ts'
 import { decodeCursor, type Page, toPage } from './cursor.ts'
 import { type BegunDeletion, Deletion, type DeletionOptions } from './deletion.ts'
 import { idempotentRequest } from './idempotency.ts'
 import type { AfterStep, JobObserver } from './job.ts'
 import { Jobs } from './jobs.ts'
+import { requirePlacement } from './login.ts'
 import { parseTenantName } from './name.ts'
 import { DEFAULT_NAMESPACE } from './namespace.ts'
 import { requireNamespace } from './namespace-service.ts'
 import { Onboarding, type OnboardingOptions } from './onboarding.ts'
+import { type CreateTenants, parseBatch } from './parse-batch.ts'
+import { Promotion, type PromotionOptions } from './promotion.ts'
 import { parseQuota } from './quota.ts'
 import { Recovery } from './recovery.ts'
 import { Rotation, type RotationOptions } from './rotation.ts'
@@ -20,22 +24,17 @@ import type { PlacementName, Quota, Tenant, TenantStatus } from './tenant.ts'
 import type { OnboardedBody } from './tenant-body.ts'
 import type { TenantDirectory } from './tenant-directory.ts'
 import { MOVES, type MoveName, statusConflict } from './tenant-status.ts'
-import {
-  changeQuota,
-  countTenants,
-  findTenant,
-  listTenants,
-  moveTenant,
-  renameTenant,
-} from './tenant-store.ts'
+import { changeQuota, findTenant, listTenants, moveTenant, renameTenant } from './tenant-store.ts'
+import { type VisitObserver, Visits } from './visits.ts'
 
-type Shared = 'jobs' | 'afterStep' | 'keys' | 'pools' | 'servers' | 'vault'
+type Shared = 'jobs' | 'afterStep' | 'keys' | 'pools' | 'servers' | 'vault' | 'visits'
 
 export interface TenantServiceOptions
   extends Omit<OnboardingOptions, Shared>,
     Omit<DeletionOptions, Shared>,
-    Omit<RotationOptions, Shared> {
-  readonly keys: OnboardingOptions['keys'] & DeletionOptions['keys']
+    Omit<RotationOptions, Shared>,
+    Omit<PromotionOptions, Shared> {
+  readonly keys: OnboardingOptions['keys'] & DeletionOptions['keys'] & BatchOptions['keys']
   readonly pools: OnboardingOptions['pools'] & DeletionOptions['pools'] & RotationOptions['pools']
   readonly servers: DataServers
   readonly vault: Vault
@@ -44,7 +43,10 @@ export interface TenantServiceOptions
   readonly maxConnections: number
   /** How long a process may be silent before its jobs are taken over. */
   readonly jobClaimMs: number
+  /** Number of the last file of sql/app, which a new tenant's own tables are made at. */
+  readonly schemaVersion?: () => Promise<number>
   readonly jobObserver: JobObserver
+  readonly visitObserver?: VisitObserver
   readonly afterStep?: AfterStep
 }
 
@@ -53,7 +55,10 @@ export interface CreateTenant {
   readonly name: string
   readonly namespace?: string
   readonly placement?: PlacementName
+  /** The data server; without it the least loaded one that carries the placement. */
   readonly server?: string
+  /** Labels that the data server must have. */
+  readonly server_labels?: Readonly<Record<string, string>>
   readonly quota?: Quota
 }
 
@@ -61,6 +66,8 @@ export interface TenantQuery {
   readonly namespace?: string
   /** Without a status, deleted tenants are left out. */
   readonly status?: TenantStatus
+  /** The whole name, whatever its case. */
+  readonly name?: string
   readonly limit: number
   readonly cursor?: string
 }
@@ -76,9 +83,13 @@ export class TenantService {
   readonly #db: Db
   readonly #jobs: Jobs
   readonly #onboarding: Onboarding
+  readonly #batches: BatchOnboarding
   readonly #deletion: Deletion
   readonly #rotation: Rotation
+  readonly #promotion: Promotion
   readonly #recovery: Recovery
+  /** Logins for people. */
+  readonly visits: Visits
 
   constructor(options: TenantServiceOptions) {
     const { db, afterStep } = options
@@ -86,14 +97,22 @@ export class TenantService {
     this.#db = db
     this.#jobs = new Jobs({ db, claimMs: options.jobClaimMs, observer: options.jobObserver })
     this.#onboarding = new Onboarding({ ...options, jobs: this.#jobs, afterStep })
-    this.#deletion = new Deletion({ ...options, jobs: this.#jobs, afterStep })
+    this.#batches = new BatchOnboarding({
+      ...options,
+      chooseServer: (wish) => options.servers.choose(wish),
+    })
+    this.visits = new Visits(options)
+    this.#deletion = new Deletion({ ...options, jobs: this.#jobs, visits: this.visits, afterStep })
     this.#rotation = new Rotation({ ...options, jobs: this.#jobs, afterStep })
+    this.#promotion = new Promotion({ ...options, jobs: this.#jobs, afterStep })
     this.#recovery = new Recovery({
       db,
       jobs: this.#jobs,
       onboarding: this.#onboarding,
       deletion: this.#deletion,
       rotation: this.#rotation,
+      promotion: this.#promotion,
+      visits: this.visits,
     })
   }
 
@@ -110,11 +129,33 @@ export class TenantService {
       name: parseTenantName(request.name),
       namespace: request.namespace ?? DEFAULT_NAMESPACE,
       placement: request.placement ?? 'role',
-      server: request.server ?? DEFAULT_SERVER,
       quota: parseQuota(request.quota ?? {}, this.#options.maxConnections),
     }
+    const { server, server_labels: labels } = request
+    const wish = {
+      placement: checked.placement,
+      ...(server !== undefined && { server }),
+      ...(labels && { labels }),
+    }
+    // By the wish: a repeated request may find another server less loaded.
+    const key = idempotency && idempotentRequest(idempotency.scope, idempotency.key, { ...checked, wish })
+    return this.#jobs.track(async () => {
+      requirePlacement(this.#options.placements, checked.placement)
+      return this.#onboarding.run({ ...checked, server: await this.#options.servers.choose(wish) }, key)
+    })
+  }
+
+  /**
+   * onboardBatch makes many `row` tenants; see BatchOnboarding. With `idempotency` as `onboard`.
+   * @throws LessorError INVALID_REQUEST, and what BatchOnboarding.run throws
+   */
+  async onboardBatch(
+    request: CreateTenants,
+    idempotency?: { readonly scope: string; readonly key: string },
+  ): Promise<readonly BatchRecord[]> {
+    const checked = parseBatch(request, this.#options.maxConnections)
     const key = idempotency && idempotentRequest(idempotency.scope, idempotency.key, checked)
-    return this.#jobs.track(() => this.#onboarding.run(checked, key))
+    return this.#jobs.track(() => this.#batches.run(checked, key))
   }
 
   /** find resolves with a tenant of any status, a deleted one's tombstone included. */
@@ -136,6 +177,7 @@ export class TenantService {
     const rows = await listTenants(this.#db, {
       namespaceId: namespace ? namespace.id : undefined,
       status: query.status,
+      nameKey: query.name === undefined ? undefined : parseTenantName(query.name).key,
       limit: query.limit + 1,
       after: position === undefined || id === undefined ? undefined : [position, id],
     })
@@ -195,6 +237,20 @@ export class TenantService {
    */
   async rotateCredential(id: string): Promise<Tenant> {
     return this.#jobs.track(() => this.#rotation.run(id))
+  }
+
+  /**
+   * promote begins to give the tenant partitions of its own in the shared tables and resolves with the tenant;
+   * the rest goes on in the background, while it is served.
+   * @throws LessorError SHUTTING_DOWN, and what Promotion.promote throws
+   */
+  async promote(id: string, options: { readonly tablespace?: string | undefined } = {}): Promise<Tenant> {
+    return this.#jobs.track(() => this.#promotion.promote(id, options.tablespace))
+  }
+
+  /** demote begins to put a promoted tenant's rows back. @throws LessorError SHUTTING_DOWN, and what Promotion.demote throws */
+  async demote(id: string, options: { readonly maxRows?: number | undefined } = {}): Promise<Tenant> {
+    return this.#jobs.track(() => this.#promotion.demote(id, options.maxRows))
   }
 
   /**

@@ -5,8 +5,10 @@ import { MOVES, type MoveName } from './tenant-status.ts'
 
 const COLUMNS = sql`
   t.id, t.name, n.name as namespace, t.namespace_id as "namespaceId", t.placement, t.server, t.status,
-  t.generation, t.colour, t.quota, t.created_at as "createdAt", t.updated_at as "updatedAt",
-  (select json_build_object('kind', kind, 'step', step, 'attempts', attempts, 'error', error)
+  t.generation, t.colour, t.quota, t.schema_version as "schemaVersion", t.created_at as "createdAt", t.updated_at as "updatedAt",
+  case when t.promoted_at is not null then json_build_object('tablespace', t.tablespace,
+    'promotedAt', to_char(t.promoted_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) end as partition,
+  (select json_build_object('kind', kind, 'step', step, 'attempts', attempts, 'error', error, 'progress', progress)
    from lessor.jobs where tenant_id = t.id) as job`
 
 export interface NewTenant {
@@ -38,6 +40,14 @@ export async function findTenant(db: Db, id: string): Promise<Tenant | undefined
   return row
 }
 
+/** findTenants reads many tenants at once, in any order; unknown ids are left out. */
+export async function findTenants(db: Db, ids: readonly string[]): Promise<readonly Tenant[]> {
+  return db.query<Tenant>(sql`
+    select ${COLUMNS}
+    from lessor.tenants t join lessor.namespaces n on n.id = t.namespace_id
+    where t.id = any(${ids}::uuid[])`)
+}
+
 /** findTenantRefs reads the little that a request needs of its tenant, for many at once; unknown ids are left out. */
 export async function findTenantRefs(db: Db, ids: readonly string[]): Promise<readonly TenantRef[]> {
   return db.query<TenantRef>(sql`
@@ -50,6 +60,8 @@ export interface TenantFilter {
   readonly namespaceId: string | undefined
   /** Without a status, deleted tenants are left out. */
   readonly status: TenantStatus | undefined
+  /** Key of the whole name. */
+  readonly nameKey: string | undefined
   readonly limit: number
   /** `position` and id of the last tenant of the page before. */
   readonly after: readonly [position: string, id: string] | undefined
@@ -62,15 +74,24 @@ export interface ListedTenant extends Tenant {
 
 /** listTenants resolves with tenants, newest first. */
 export async function listTenants(db: Db, filter: TenantFilter): Promise<readonly ListedTenant[]> {
-  const { namespaceId, status, limit, after } = filter
+  const { namespaceId, status, nameKey, limit, after } = filter
   return db.query<ListedTenant>(sql`
     select ${COLUMNS}, (extract(epoch from t.created_at) * 1000000)::bigint as position
     from lessor.tenants t join lessor.namespaces n on n.id = t.namespace_id
-    where ${status === undefined ? sql`t.status <> 'deleted'` : sql`t.status = ${status}`}
+    where ${hasStatus(status)}
       ${namespaceId === undefined ? sql`` : sql`and t.namespace_id = ${namespaceId}`}
+      ${nameKey === undefined ? sql`` : sql`and t.name_key = ${nameKey}`}
       ${after === undefined ? sql`` : sql`and ${isAfter(after)}`}
     order by t.created_at desc, t.id desc
     limit ${limit}`)
+}
+
+/** Says what the indexes of 000008-batch.sql say, since a parameter's value is not known when a plan is made. */
+function hasStatus(status: TenantStatus | undefined): Statement {
+  if (status === undefined) return sql`t.status <> 'deleted'`
+  if (status === 'active') return sql`t.status = 'active' and t.status <> 'deleted'`
+  if (status === 'deleted') return sql`t.status = 'deleted' and t.status <> 'active'`
+  return sql`t.status = ${status} and t.status not in ('active', 'deleted')`
 }
 
 function isAfter([position, id]: readonly [position: string, id: string]): Statement {
@@ -136,16 +157,27 @@ export async function flipColour(db: Db, id: string, to: Colour): Promise<boolea
   )
 }
 
+/** setSchemaVersion notes what a tenant's own tables have been made at. */
+export async function setSchemaVersion(db: Db, id: string, version: number): Promise<void> {
+  await db.query(sql`update lessor.tenants set schema_version = ${version} where id = ${id}`)
+}
+
+/** setPartition notes that a tenant has partitions of its own, in this tablespace, or with undefined that it has none. */
+export async function setPartition(
+  db: Db,
+  id: string,
+  partition: { readonly tablespace: string | null } | undefined,
+): Promise<void> {
+  await db.query(sql`
+    update lessor.tenants
+    set promoted_at = ${partition === undefined ? sql`null` : sql`coalesce(promoted_at, now())`},
+      tablespace = ${partition?.tablespace ?? null}, updated_at = now()
+    where id = ${id}`)
+}
+
 /** removeReservation takes back what insertTenant made, with all that refers to it. */
 export async function removeReservation(db: Db, id: string): Promise<void> {
   await db.query(sql`delete from lessor.tenants where id = ${id} and status = 'provisioning'`)
-}
-
-/** countTenants counts tenants by status. */
-export async function countTenants(
-  db: Db,
-): Promise<readonly { readonly status: TenantStatus; readonly count: number }[]> {
-  return db.query(sql`select status, count(*)::integer as count from lessor.tenants group by status`)
 }
 
 async function changed(db: Db, statement: Statement): Promise<boolean> {

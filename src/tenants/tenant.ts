@@ -40,10 +40,22 @@ export interface Tenant {
   /** The login in use. */
   readonly colour: Colour
   readonly quota: Quota
+  /** Number of the last migration of sql/app in its own tables; null where its tables are shared. */
+  readonly schemaVersion: number | null
+  /** Its own partitions of the shared tables; null where its rows are with everybody else's. */
+  readonly partition: TenantPartition | null
   readonly createdAt: Date
   readonly updatedAt: Date
   /** What is being done with it; null most of the time. */
   readonly job: TenantJob | null
+}
+
+/** TenantPartition is where a promoted tenant's rows lie. */
+export interface TenantPartition {
+  /** Null is the database's own. */
+  readonly tablespace: string | null
+  /** RFC 3339, in UTC. */
+  readonly promotedAt: string
 }
 
 /** TenantRef is what a request carries of its tenant: enough to lease its pool without a look-up. */

@@ -10,3 +10,15 @@ export function cpuTimeMs(pid: number): number | undefined {
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS
 }
+
+/** cpuTimesMs is that of several processes together; undefined where one of them is gone as well. */
+export function cpuTimesMs(pids: readonly number[]): number | undefined {
+  try {
+    return pids.reduce<number | undefined>((sum, pid) => {
+      const ms = cpuTimeMs(pid)
+      return sum === undefined || ms === undefined ? undefined : sum + ms
+    }, 0)
+  } catch {
+    return undefined
+  }
+}

@@ -6,6 +6,8 @@ export interface Load {
   readonly max: number
   /** CPU time of the server's process for one request, in microseconds; undefined where the system does not tell. */
   readonly cpuMicros: number | undefined
+  /** CPU time of the sessions at the database for one request, in microseconds; undefined where nobody asked, or knows. */
+  readonly sessionCpuMicros?: number | undefined
 }
 
 /** median of values, the mean of the middle two when they are even in number. @throws RangeError when there is none */
@@ -21,12 +23,14 @@ export function median(values: readonly number[]): number {
 export function medians(loads: readonly Load[]): Load {
   const of = (figure: (load: Load) => number) => median(loads.map(figure))
   const cpu = loads.flatMap(({ cpuMicros }) => cpuMicros ?? [])
+  const sessionCpu = loads.flatMap(({ sessionCpuMicros }) => sessionCpuMicros ?? [])
   return {
     requestsPerSecond: of((load) => load.requestsPerSecond),
     p50: of((load) => load.p50),
     p99: of((load) => load.p99),
     max: of((load) => load.max),
     cpuMicros: cpu.length === 0 ? undefined : median(cpu),
+    ...(sessionCpu.length > 0 && { sessionCpuMicros: median(sessionCpu) }),
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cpuTimeMs } from './cpu-time.ts'
+import { cpuTimeMs, cpuTimesMs } from './cpu-time.ts'
 import { type Load, quantile } from './figures.ts'
 import { HttpCaller } from './http-caller.ts'
 
@@ -21,6 +21,10 @@ export interface LoadOptions {
   readonly slowUsers: readonly string[]
   /** Path and query of the fast requests. */
   readonly path: string
+  /** Headers of other tenants; callers are theirs in turn, and none is the target's own. */
+  readonly tenants?: readonly Target['headers'][]
+  /** The processes that serve at the database, once all connections are there. */
+  readonly sessions?: () => Promise<readonly number[]>
 }
 
 /**
@@ -29,7 +33,7 @@ export interface LoadOptions {
  * @throws Error when an answer was not 2xx
  */
 export async function putLoad(target: Target, options: LoadOptions): Promise<Load> {
-  const { connections, seconds, slowUsers, path } = options
+  const { connections, seconds, slowUsers, path, tenants = [], sessions } = options
   const { url, headers, pid, name } = target
   const times: number[] = []
   let isCounting = false
@@ -40,18 +44,24 @@ export async function putLoad(target: Target, options: LoadOptions): Promise<Loa
   const body = JSON.stringify({ confirmed: true })
   const callers = await Promise.all([
     ...slowUsers.map((id) => HttpCaller.start({ ...patch, url: `${url}/v1/users/${id}`, body }, () => {})),
-    ...Array.from({ length: connections }, () =>
-      HttpCaller.start({ method: 'GET', url: url + path, headers }, answered),
+    ...Array.from({ length: connections }, (_, i) =>
+      HttpCaller.start(
+        { method: 'GET', url: url + path, headers: tenants[i % tenants.length] ?? headers },
+        answered,
+      ),
     ),
   ])
   await sleep(SETTLE_MS)
+  const backends = await sessions?.()
   const cpuBefore = cpuTimeMs(pid)
+  const backendsBefore = backends && cpuTimesMs(backends)
   const from = performance.now()
   isCounting = true
   await sleep(1000 * seconds)
   isCounting = false
   const counted = (performance.now() - from) / 1000
   const cpuAfter = cpuTimeMs(pid)
+  const backendsAfter = backends && cpuTimesMs(backends)
   try {
     await Promise.all(callers.map((caller) => caller.stop()))
   } catch (error) {
@@ -63,9 +73,17 @@ export async function putLoad(target: Target, options: LoadOptions): Promise<Loa
     p50: quantile(sorted, 0.5),
     p99: quantile(sorted, 0.99),
     max: quantile(sorted, 1),
-    cpuMicros:
-      cpuBefore === undefined || cpuAfter === undefined
-        ? undefined
-        : (1000 * (cpuAfter - cpuBefore)) / times.length,
+    cpuMicros: perRequest(cpuBefore, cpuAfter, times.length),
+    ...(backends && { sessionCpuMicros: perRequest(backendsBefore, backendsAfter, times.length) }),
   }
+}
+
+function perRequest(
+  beforeMs: number | undefined,
+  afterMs: number | undefined,
+  requests: number,
+): number | undefined {
+  return beforeMs === undefined || afterMs === undefined
+    ? undefined
+    : (1000 * (afterMs - beforeMs)) / requests
 }

@@ -13,7 +13,9 @@ const QUICK: BenchOptions = { rounds: 3, seconds: 2 }
 
 /** USAGE tells people what they can ask for. */
 export const USAGE = `npm run bench -- [--rounds ${DEFAULTS.rounds}] [--seconds ${DEFAULTS.seconds}] [--quick]
-  --quick is --rounds ${QUICK.rounds} --seconds ${QUICK.seconds}, for a first impression`
+  --quick is --rounds ${QUICK.rounds} --seconds ${QUICK.seconds}, for a first impression
+
+npm run bench -- placements --help tells how the four placements are measured side by side`
 
 /** parseOptions reads the command line; undefined when it makes no sense. */
 export function parseOptions(args: readonly string[]): BenchOptions | undefined {

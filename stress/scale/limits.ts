@@ -4,6 +4,7 @@ import type { PoolLimits } from '../../src/pool/contract.ts'
 export const LIMITS: PoolLimits = {
   maxEntries: 500,
   maxConnections: 4,
+  sharedMaxConnections: 16,
   serverMaxConnections: 80,
   processMaxConnections: 400,
   maxOpening: 8,

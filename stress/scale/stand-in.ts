@@ -1,6 +1,6 @@
 import type { Connect, Connection, ConnectionTarget, Rows, Running } from '../../src/pool/contract.ts'
 
-const ROWS: Rows = [{ ok: true }]
+const ROWS: Rows = Object.assign([{ ok: true }], { command: 'SELECT' })
 
 /** StandIn is a driver without a server: it opens at once and answers at once. */
 export class StandIn {
@@ -37,6 +37,10 @@ class StandInConnection implements Connection {
       ? Promise.reject<Rows>(Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED' }))
       : Promise.resolve(ROWS)
     return { result, cancel: () => Promise.resolve() }
+  }
+
+  begin(): Running {
+    return this.run()
   }
 
   async close(): Promise<void> {

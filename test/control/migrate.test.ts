@@ -87,6 +87,20 @@ t.test('a database that is newer than the code is refused before anything runs',
   })
 })
 
+t.test(
+  'code that may be older than the database leaves newer files alone, and misses no change',
+  async (t) => {
+    const { db } = await open(t)
+    const first = { '000001-a.sql': 'select 1' }
+    await migrate(db, await files(t, { ...first, '000002-newer.sql': 'select 2' }))
+    t.same(await migrate(db, await files(t, first), { acceptsNewer: true }), [])
+    await t.rejects(migrate(db, await files(t, { '000001-a.sql': 'select 3' }), { acceptsNewer: true }), {
+      name: 'MigrationError',
+      message: /000001-a was changed after it ran/,
+    })
+  },
+)
+
 t.test('files are numbered without gaps', async (t) => {
   await t.rejects(files(t, { '000001-a.sql': '', '000003-b.sql': '' }), { message: /should be number 2/ })
   await t.rejects(files(t, { '1-a.sql': '' }), { message: /should be number 1/ })

@@ -24,8 +24,7 @@ function openNode(t: Test, url: string, options: NodeOptions = {}) {
   const state = { used: 0, busy: 0, isCutOff: false, applied: 0n, rebalanced: 0 }
   const told: string[] = []
   const shares: ServerShares = new ServerShares({
-    servers: ['default'],
-    budget,
+    servers: () => [{ name: 'default', budget }],
     clock: systemClock,
     pools: {
       used: () => state.used,

@@ -37,7 +37,8 @@ t.test('the OpenAPI document and its page', async (t) => {
     const described = operations.map(({ path, method }) => `${method.toUpperCase()} ${path}`)
     t.same(described.toSorted(), routesOf(app.printRoutes({ commonPrefix: false })).toSorted())
     for (const { path, method } of operations) {
-      const url = path.replaceAll(/\{(\w+)\}/g, ':$1')
+      // A colon that begins no parameter stands twice in Fastify's own form.
+      const url = path.replaceAll(':', '::').replaceAll(/\{(\w+)\}/g, ':$1')
       t.ok(app.hasRoute({ method: method.toUpperCase() as 'GET', url }), `${method} ${path}`)
     }
   })
@@ -132,7 +133,7 @@ function routesOf(tree: string): string[] {
     if (/^\/(docs|openapi\.json)/.test(url)) continue
     for (const method of METHODS) {
       if (methods.split(', ').includes(method)) {
-        routes.push(`${method} ${url.replaceAll(/:(\w+)/g, '{$1}')}`)
+        routes.push(`${method} ${url.replaceAll(/\/:(\w+)/g, '/{$1}')}`)
       }
     }
   }

@@ -17,6 +17,7 @@ const CAPACITY: ServerCapacity = {
 const LIMITS: SizeFacts['limits'] = {
   maxEntries: 500,
   maxConnections: 4,
+  sharedMaxConnections: 16,
   serverMaxConnections: 80,
   processMaxConnections: 400,
   maxOpening: 8,
@@ -143,6 +144,24 @@ t.test('a share smaller than what one tenant may have', async (t) => {
   )
 })
 
+t.test('a data server with a budget of its own is measured by that', async (t) => {
+  const budget = makeBudget({ servers: [makeServer({ server: 'us-1', limit: 2 })] })
+  const facts = { nodes: 5, budget, capacities: new Map(), serverBudgets: new Map([['us-1', 10]]) }
+  t.match(
+    only({ ...facts, limits: { ...LIMITS, maxConnections: 3 } }),
+    /is 2 of 10 connections over 5 live nodes.*raise max_connections of \/v1\/servers\/us-1 to 15 at least/,
+  )
+  const large = { ...facts, nodes: 1, capacities: new Map([['us-1', CAPACITY]]) }
+  t.match(
+    only({
+      ...large,
+      budget: makeBudget({ servers: [makeServer({ server: 'us-1', limit: 500 })] }),
+      serverBudgets: new Map([['us-1', 500]]),
+    }),
+    /^max_connections of \/v1\/servers\/us-1 is 500, but data server "us-1" leaves/,
+  )
+})
+
 t.test('more tenants than connections', async (t) => {
   const holders = [makeHolder(), makeHolder({ connections: 0, waiting: 5 }), makeHolder()]
   const budget = makeBudget({ servers: [makeServer({ limit: 2, used: 2, holders })] })
@@ -162,6 +181,25 @@ t.test('a tenant at its own limit beside free connections', async (t) => {
         '"default" are free. Look for slow statements of theirs, or raise POOL_MAX_CONNECTIONS.',
     },
   ])
+})
+
+t.test('tenants that share all their connections beside free ones', async (t) => {
+  const shared = makeHolder({ tenantId: 'shared:default', connections: 16, waiting: 9, weight: 16 })
+  const budget = makeBudget({ servers: [makeServer({ used: 30, peak: 30, holders: [shared] })] })
+  t.same(adviseSizes(makeFacts({ budget })), [
+    {
+      about: 'ROW_MAX_CONNECTIONS',
+      severity: 'notice',
+      text:
+        'The tenants of placement row use all 16 connections that they share of data server "default" with ' +
+        '9 callers waiting, while 50 of 80 are free. Look for slow statements of theirs, or raise ROW_MAX_CONNECTIONS.',
+    },
+  ])
+  const fewer = makeHolder({ tenantId: 'shared:default', connections: 15, waiting: 9, weight: 16 })
+  t.same(
+    texts({ budget: makeBudget({ servers: [makeServer({ used: 30, peak: 30, holders: [fewer] })] }) }),
+    [],
+  )
 })
 
 t.test('many nodes that open at once', async (t) => {

@@ -43,7 +43,7 @@ async function makeApp(t: Scope, options: Partial<BudgetRoutesOptions> = {}) {
   } as never)
   await app.register(budgetRoutes, {
     pools: { budget: () => makeBudget(), counters: () => COUNTERS },
-    servers: ['default'],
+    servers: () => [{ name: 'default', budget: 80 }],
     serverLimit: () => 40,
     capacity: async () => CAPACITY,
     nodes: nodes('a'),
@@ -51,6 +51,7 @@ async function makeApp(t: Scope, options: Partial<BudgetRoutesOptions> = {}) {
       limits: {
         maxEntries: 500,
         maxConnections: 4,
+        sharedMaxConnections: 16,
         serverMaxConnections: 80,
         processMaxConnections: 400,
         maxOpening: 8,

@@ -24,7 +24,9 @@ function makeMetrics(options: Partial<MetricsSources> & { hits?: () => number } 
       gauges: () => GAUGES,
       budget: () => BUDGET,
     },
+    isolation: { state: { held: true, lastHeldAt: 5000, attacks: { held: 7, failed: 0 } } },
     countTenants: async () => ({ active: 3 }),
+    countBehind: async () => 2,
     check: async () => ({ controlDatabase: true, migrations: true, draining: false }),
     nodes: () => undefined,
     version: '1.2.3',
@@ -163,6 +165,7 @@ t.test('tenants are counted by status, a status without tenants is zero', async 
   const lines = await scrape()
   t.ok(lines.includes('lessor_tenants{status="active"} 3'))
   t.ok(lines.includes('lessor_tenants{status="suspended"} 0'))
+  t.ok(lines.includes('lessor_tenants_behind 2'))
 })
 
 t.test('a scrape goes on without what cannot be read', async (t) => {
@@ -180,7 +183,7 @@ t.test('a scrape goes on without what cannot be read', async (t) => {
   })
   const lines = await scrape()
   t.ok(lines.includes('lessor_pool_hits_total 10'))
-  t.notOk(lines.some((line) => /^lessor_(tenants|pool_leases)/.test(line)))
+  t.notOk(lines.some((line) => /^lessor_(tenants\{|pool_leases)/.test(line)))
   t.ok(errors.includes(failure))
   t.ok(errors.includes(bug))
 })

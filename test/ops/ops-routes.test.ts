@@ -180,7 +180,8 @@ t.test("the operators' routes are for operators", async (t) => {
 t.test('a tenant whose login fails shows in the metrics, by scope and not by name', async (t) => {
   const app = await testApp(t, { BREAKER_BASE_MS: '60000', BREAKER_MAX_MS: '60000' })
   const tenant = await app.onboard()
-  await app.lessor.servers.admin('default').script(`alter role tb_${tenant.id.replaceAll('-', '')} nologin`)
+  const admin = await app.lessor.servers.admin('default')
+  await admin.script(`alter role tb_${tenant.id.replaceAll('-', '')} nologin`)
   t.equal((await tenant.inject({ url: '/v1/users' })).statusCode, 503)
   const refused = await tenant.inject({ url: '/v1/users' })
   t.equal(refused.json().code, 'TENANT_UNAVAILABLE')

@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
+import { moveBack, moveOut } from '../../src/placement/partition-moves.ts'
+import { promotionProblems } from '../../src/placement/partitions.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { startTestServer } from '../support/server.ts'
+import { appFiles, leftOf, NOTHING, ownPlacement } from './own-support.ts'
 import { openAdmin, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
 // A server of this file's own: the first administrator of a server makes its group roles.
@@ -64,13 +68,90 @@ t.test('an administrator needs no more than CREATEROLE and a database of its own
   ])
 })
 
+t.test('an administrator who is no superuser moves a tenant into partitions and back', async (t) => {
+  const superuser = openAdmin(t, superuserUrl)
+  const role = { name: 'mover', password: randomUUID() }
+  await superuser.script(`create role ${role.name} login createrole password '${role.password}'`)
+  await superuser.script(`create database ${role.name} owner ${role.name}`)
+  await superuser.script(`
+    grant lessor_owner, lessor_keeper, lessor_tenant, lessor_row, lessor_schema, lessor_ddl to ${role.name} with admin option`)
+  const url = new URL(superuserUrl)
+  Object.assign(url, { username: role.name, password: role.password, pathname: `/${role.name}` })
+  const admin = openAdmin(t, url.href)
+  const placement = rolePlacement()
+  await placement.prepare(admin)
+  const tenant = await provisionTenant(t, placement, admin)
+  const db = await openTenant(t, url.href, placement, tenant)
+  await db.query(sql`insert into users (first_name, last_name) select 'a', 'b' from generate_series(1, 7)`)
+  const options = { signal: new AbortController().signal, note: async () => {} }
+  const rows = () =>
+    db.query(sql`select tableoid::regclass::text = 'lessor_partitions.users' as common, count(*)::integer as count
+      from users group by 1`)
+  await moveOut(admin, tenant.id, { ...options, tablespace: undefined })
+  t.same(await rows(), [{ common: false, count: 7 }])
+  await moveBack(admin, tenant.id, { ...options, rowLimit: 7 })
+  t.same(await rows(), [{ common: true, count: 7 }])
+
+  await admin.script(`
+    create table app.topics (tenant_id uuid, id integer, primary key (tenant_id, id));
+    create table app.posts (tenant_id uuid, id integer, topic integer, primary key (tenant_id, id),
+      constraint on_topic foreign key (tenant_id, topic) references app.topics);
+    select lessor.protect('app.topics'), lessor.protect('app.posts')`)
+  t.match(await promotionProblems(admin, undefined), [
+    /^The table app\.topics cannot .* may not set session_replication_role, .* foreign key on_topic /,
+  ])
+  await superuser.script(`grant set on parameter session_replication_role to ${role.name}`)
+  t.same(await promotionProblems(admin, undefined), [])
+})
+
+t.test('tenants with tables of their own need CREATEDB besides, for databases', async (t) => {
+  const superuser = openAdmin(t, superuserUrl)
+  const { url, admin } = await administrator(t, superuser, 'builder')
+  await superuser.script(`
+    grant lessor_owner, lessor_tenant, lessor_row, lessor_keeper, lessor_schema, lessor_ddl
+      to builder with admin option`)
+  const [schemas, databases] = [ownPlacement('schema'), ownPlacement('database')]
+  await schemas.prepare(admin)
+  await t.rejects(databases.prepare(admin), {
+    code: 'PLACEMENT_UNAVAILABLE',
+    message: /may not create databases/,
+  })
+  await superuser.script('alter role builder createdb')
+  const newer = await appFiles(t, {
+    '000001-users.sql': await readFile(new URL('../../sql/app/000001-users.sql', import.meta.url), 'utf8'),
+    '000002-column.sql': 'alter table users add column nickname text',
+  })
+  for (const placement of [schemas, databases]) {
+    await placement.prepare(admin)
+    const own = await provisionTenant(t, placement, admin)
+    const green = await provisionTenant(t, placement, admin, { id: own.id, colour: 'green' })
+    const db = await openTenant(t, url, placement, own)
+    await db.query(sql`insert into users (first_name, last_name) values ('Ada', 'Lovelace')`)
+    await db.query(sql`select lo_from_bytea(4713, 'kept')`)
+    await t.resolves(placement.check(db, own.id))
+    const later = ownPlacement(placement.name, newer)
+    t.same(await later.migrate(admin, own.id, { lockTimeoutMs: 0 }), ['000002-column'])
+    await placement.withdraw(admin, own.id, 'blue')
+    await db.connection.lost
+    const greenDb = await openTenant(t, url, placement, green)
+    t.same(await greenDb.query(sql`select first_name, nickname from users`), [
+      { first_name: 'Ada', nickname: null },
+    ])
+    t.match(await greenDb.query(sql`select convert_from(lo_get(4713), 'utf8') as text`), [{ text: 'kept' }])
+    await t.resolves(placement.check(greenDb, own.id))
+    await placement.unprovision(admin, own.id)
+    await greenDb.connection.lost
+    t.same(await leftOf(admin, own.id), NOTHING)
+  }
+})
+
 t.test('what a superuser lets the administrator set is set on the roles', async (t) => {
   const superuser = openAdmin(t, superuserUrl)
   const { url, admin } = await administrator(t, superuser, 'trusted')
   await superuser.script(`
     grant set on parameter temp_file_limit to trusted;
     grant set on parameter rls.tenant_id to trusted;
-    grant lessor_owner, lessor_tenant, lessor_keeper to trusted with admin option`)
+    grant lessor_owner, lessor_tenant, lessor_row, lessor_keeper, lessor_schema, lessor_ddl to trusted with admin option`)
   const notices: string[] = []
   const placement = rolePlacement(notices)
   await placement.prepare(admin)
@@ -96,7 +177,7 @@ t.test('an administrator that does not own the database cannot keep everybody ou
   const superuser = openAdmin(t, superuserUrl)
   const { admin } = await administrator(t, superuser, 'guest')
   await superuser.script(`
-    grant lessor_owner, lessor_tenant, lessor_keeper to guest with admin option;
+    grant lessor_owner, lessor_tenant, lessor_row, lessor_keeper, lessor_schema, lessor_ddl to guest with admin option;
     alter database guest owner to postgres`)
   await t.rejects(rolePlacement().prepare(admin), {
     code: 'PLACEMENT_UNAVAILABLE',
@@ -106,7 +187,14 @@ t.test('an administrator that does not own the database cannot keep everybody ou
 
 t.test('a group role that could get past the walls is refused', async (t) => {
   const superuser = openAdmin(t, superuserUrl)
-  for (const role of ['lessor_owner', 'lessor_tenant', 'lessor_keeper']) {
+  for (const role of [
+    'lessor_owner',
+    'lessor_tenant',
+    'lessor_row',
+    'lessor_keeper',
+    'lessor_schema',
+    'lessor_ddl',
+  ]) {
     for (const attribute of ['login', 'bypassrls', 'superuser', 'createrole']) {
       await superuser.script(`alter role ${role} ${attribute}`)
       await t.rejects(

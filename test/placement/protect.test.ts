@@ -49,7 +49,7 @@ t.test('every policy checks rows that are read and rows that are written, withou
       check: '(tenant_id = ("right"((CURRENT_USER)::text, 32))::uuid)',
     },
     {
-      roles: '{lessor_keeper}',
+      roles: '{lessor_keeper,lessor_row}',
       qual: "(tenant_id = (current_setting('rls.tenant_id'::text))::uuid)",
       check: "(tenant_id = (current_setting('rls.tenant_id'::text))::uuid)",
     },
@@ -59,7 +59,7 @@ t.test('every policy checks rows that are read and rows that are written, withou
 t.test('protecting again takes back grants that went too far', async (t) => {
   const { admin } = await prepared(t)
   await admin.script(`
-    grant all on app.users to public, lessor_tenant, lessor_keeper;
+    grant all on app.users to public, lessor_tenant, lessor_row, lessor_keeper;
     alter table app.users no force row level security;
     select lessor.protect('app.users')`)
   const grants = await admin.query(sql`
@@ -68,6 +68,7 @@ t.test('protecting again takes back grants that went too far', async (t) => {
     where oid = 'app.users'::regclass and grantee <> relowner group by 1 order by 1`)
   t.same(grants, [
     { grantee: 'lessor_keeper', verbs: 'delete select' },
+    { grantee: 'lessor_row', verbs: 'delete insert select update' },
     { grantee: 'lessor_tenant', verbs: 'delete insert select update' },
   ])
 })

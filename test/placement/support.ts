@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto'
+import { dataFiles } from '../../src/control/data-files.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
-import { migrate, readMigrations } from '../../src/control/migrate.ts'
-import type { Colour, Placement, RoleLimits } from '../../src/placement/placement.ts'
+import { DatabasePlacement } from '../../src/placement/database-placement.ts'
+import type { AdminDb, Colour, Placement, RoleLimits } from '../../src/placement/placement.ts'
 import { RolePlacement } from '../../src/placement/role-placement.ts'
+import { RowPlacement } from '../../src/placement/row-placement.ts'
+import { SchemaPlacement } from '../../src/placement/schema-placement.ts'
 import { randomPassword, scramVerifier } from '../../src/placement/scram.ts'
 import type { Connection } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
-import { type Db, type ScriptDb, type Statement, sql } from '../../src/pool/statement.ts'
+import { type Db, Statement, sql } from '../../src/pool/statement.ts'
 import type { Secret } from '../../src/secret.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 
@@ -24,11 +27,17 @@ export const LIMITS: RoleLimits = {
 
 /** rolePlacement is the placement as app.ts wires it; `notices` collects what it has to say. */
 export function rolePlacement(notices: string[] = []): RolePlacement {
-  const directory = new URL('../../sql/app/', import.meta.url)
-  return new RolePlacement({
-    migrate: async (admin) => migrate(admin, await readMigrations(directory), 'lessor.app_migrations'),
-    notice: (message) => notices.push(message),
-  })
+  return new RolePlacement({ files: dataFiles(), notice: (message) => notices.push(message) })
+}
+
+export function rowPlacement(): RowPlacement {
+  return new RowPlacement({ files: dataFiles() })
+}
+
+/** ownPlacements are those whose tenants have tables of their own; `app` stands for sql/app. */
+export function ownPlacements(app?: URL): readonly (SchemaPlacement | DatabasePlacement)[] {
+  const files = dataFiles(app)
+  return [new SchemaPlacement({ files }), new DatabasePlacement({ files })]
 }
 
 /** openAdmin connects as the login of a URL, with an administrator's few connections. */
@@ -48,7 +57,7 @@ export interface ProvisionedTenant {
 export async function provisionTenant(
   t: Scope,
   placement: Placement,
-  admin: ScriptDb,
+  admin: AdminDb,
   { id = randomUUID() as string, colour = 'blue' as Colour, limits = LIMITS } = {},
 ): Promise<ProvisionedTenant> {
   const password = randomPassword()
@@ -70,6 +79,7 @@ export async function openTenant(
   const withLogin = new URL(url)
   withLogin.username = login.user
   withLogin.password = tenant.password.reveal()
+  if (login.database !== undefined) withLogin.pathname = `/${login.database}`
   return openSession(t, withLogin.href, { ...login.parameters, ...parameters })
 }
 
@@ -96,6 +106,11 @@ export class ConnectionDb implements Db {
 
   async query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
     return (await this.connection.run(statement).result) as readonly Row[]
+  }
+
+  /** run is query for text that a test puts together. */
+  async run(text: string): Promise<readonly Record<string, unknown>[]> {
+    return this.query(new Statement(Object.assign([text], { raw: [text] }), []))
   }
 
   async transaction<T>(fn: (tx: Db) => Promise<T>): Promise<T> {

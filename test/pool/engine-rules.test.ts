@@ -11,6 +11,7 @@ function setUp(changes: Partial<PoolLimits> = {}, where: (tenantId: string) => s
   const registry = new PoolRegistry({
     limits: { ...LIMITS, ...changes },
     clock,
+    hasTimer: false,
     connect: driver.connect,
     random: () => 0.5,
     locate: async ({ tenantId }: PoolKey): Promise<ConnectionTarget> => {

@@ -14,6 +14,7 @@ function world(changes: Partial<PoolLimits>, weights: Readonly<Record<string, nu
   const registry = new PoolRegistry({
     limits: { ...LIMITS, acquireTimeoutMs: 60_000, ...changes },
     clock,
+    hasTimer: false,
     connect: driver.connect,
     locate: async ({ tenantId }) => ({ ...target(tenantId), weight: weights[tenantId] ?? 1 }),
   })
@@ -172,6 +173,7 @@ t.test('a limit that goes down is obeyed as soon as statements end, and nothing 
   const registry = new PoolRegistry({
     limits: { ...LIMITS, maxConnections: 4, serverMaxConnections: 6 },
     clock,
+    hasTimer: false,
     connect: driver.connect,
     locate: async ({ tenantId }) => target(tenantId),
     serverLimit: () => limit.now,

@@ -6,7 +6,7 @@ import type {
   Rows,
   Running,
 } from '../../src/pool/contract.ts'
-import type { Statement } from '../../src/pool/statement.ts'
+import { type Statement, sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 
 /** Clock that tests move. */
@@ -21,6 +21,7 @@ export class FakeClock {
 export const LIMITS: PoolLimits = {
   maxEntries: 10,
   maxConnections: 4,
+  sharedMaxConnections: 8,
   serverMaxConnections: 20,
   processMaxConnections: 40,
   maxOpening: 8,
@@ -52,6 +53,8 @@ export function target(tenantId: string, server = 'default'): ConnectionTarget {
 
 interface Flight {
   readonly statement: Statement
+  /** The tenant that it is bound to. */
+  readonly binding: string | undefined
   readonly resolve: (rows: Rows) => void
   readonly reject: (error: Error) => void
 }
@@ -62,6 +65,8 @@ export class FakeConnection implements Connection {
   readonly target: ConnectionTarget
   readonly pid: number
   readonly flights: Flight[] = []
+  /** The tenant that the open transaction is bound to. */
+  #bound: string | undefined
   cancels = 0
   /** Whether a cancel request ends the statement. */
   obeys = true
@@ -79,13 +84,17 @@ export class FakeConnection implements Connection {
     this.pid = pid
   }
 
-  run(statement: Statement): Running {
+  begin(binding?: string): Running {
+    return this.run(sql`begin`, binding)
+  }
+
+  run(statement: Statement, binding?: string): Running {
     const result = new Promise<Rows>((resolve, reject) => {
       if (this.state !== 'open') {
         reject(Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED' }))
         return
       }
-      this.flights.push({ statement, resolve, reject })
+      this.flights.push({ statement, binding, resolve, reject })
     })
     return { result, cancel: () => this.#cancel() }
   }
@@ -94,7 +103,10 @@ export class FakeConnection implements Connection {
   answer(outcome: 'ok' | 'error' = 'ok'): void {
     const flight = this.flights.shift()
     if (flight === undefined) return
-    if (outcome === 'ok') flight.resolve(rowsFor(flight.statement, this.target.user))
+    const rows = rowsFor(flight.statement, flight.binding ?? this.#bound ?? this.target.user)
+    if (rows.command === 'BEGIN') this.#bound = flight.binding
+    if (rows.command === 'COMMIT' || rows.command === 'ROLLBACK') this.#bound = undefined
+    if (outcome === 'ok') flight.resolve(rows)
     else flight.reject(Object.assign(new Error('refused by the server'), { code: '22012' }))
     if (this.state === 'closing' && this.flights.length === 0) this.lose()
   }

@@ -7,7 +7,8 @@ import { sql } from '../../src/pool/statement.ts'
 import { FakeClock, type FakeConnection, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
 
 /*
- * The model. Tenants t0..t5 on two servers, each with a generation. A unit of work leases its
+ * The model. Six tenants on two servers, each with a generation; in half of the histories four of them
+ * share a pool on each server. A unit of work leases its
  * tenant's pool and runs one statement, or a transaction of two; it ends when the fake server
  * answers. What may go wrong with it is known: its own caller goes away, the server refuses its
  * statement, its connection is lost, its pool cannot be opened or a breaker is open since one could
@@ -19,17 +20,21 @@ import { FakeClock, type FakeConnection, FakeDriver, LIMITS, settle, target } fr
  *    once, and resident entries never pass their limits; under a server limit that went down none is
  *    opened as long as there are more;
  *  - the budget that is shown is what the driver has;
- *  - a server connection has at most 16 statements (one in a transaction), none of another tenant,
- *    and is said goodbye to only when it runs nothing;
+ *  - a server connection has at most 16 statements (one in a transaction), none of another tenant but
+ *    where it is shared, and is said goodbye to only when it runs nothing;
+ *  - a tenant that shares a pool is on no more connections of it than it may have of its own;
  *  - a cancel request is sent only to a connection whose one statement it means;
  *  - a tenant is located only for its one entry that is opening.
  * Held at the end: everything is closed, every unit of work has ended, counters add up.
  */
-const TENANTS = ['t0', 't1', 't2', 't3', 't4', 't5'] as const
+const TENANTS = [0, 1, 2, 3, 4, 5].map((n) => `00000000-0000-4000-8000-00000000000${n}`)
+const numberOf = (tenantId: string) => Number(tenantId.at(-1))
+const nameOf = (n: number) => TENANTS[n % TENANTS.length] ?? ''
 const limits: PoolLimits = {
   ...LIMITS,
   maxEntries: 3,
   maxConnections: 2,
+  sharedMaxConnections: 3,
   serverMaxConnections: 4,
   processMaxConnections: 6,
   maxOpening: 2,
@@ -37,7 +42,7 @@ const limits: PoolLimits = {
   connectionIdleMs: 1_000,
   idleMs: 5_000,
 }
-const serverOf = (tenantId: string) => (Number(tenantId.slice(1)) % 2 === 0 ? 'even' : 'odd')
+const serverOf = (tenantId: string) => (numberOf(tenantId) % 2 === 0 ? 'even' : 'odd')
 
 type Action =
   | { readonly do: 'use'; readonly tenant: number; readonly kind: 'statement' | 'transaction' }
@@ -143,12 +148,15 @@ class World {
   reserves = 0
   finishing = false
   ending = false
+  readonly isSharing: boolean
   #values = 0
 
-  constructor() {
+  constructor(isSharing: boolean) {
+    this.isSharing = isSharing
     this.registry = new PoolRegistry({
       limits,
       clock: this.clock,
+      hasTimer: false,
       connect: this.driver.connect,
       serverLimit: (server) => this.serverLimits[server as 'even' | 'odd'],
       random: () => 0.5,
@@ -165,7 +173,9 @@ class World {
         ) {
           this.broken.push(`${key.tenantId} was located without an entry that is opening`)
         }
-        return { ...target(key.tenantId, serverOf(key.tenantId)), weight: 1 + Number(key.tenantId.slice(1)) }
+        const weight = 1 + numberOf(key.tenantId)
+        const isShared = this.shares(key.tenantId)
+        return { ...target(isShared ? 'row' : key.tenantId, serverOf(key.tenantId)), weight, isShared }
       },
     })
     this.driver.onChange = () => this.check()
@@ -182,6 +192,10 @@ class World {
   #mayLive({ statement }: FakeConnection['flights'][number]): boolean {
     const work = this.works.find(({ value }) => value === statement.values[0])
     return work !== undefined && !work.caller.signal.aborted && this.waited < limits.statementTimeoutMs
+  }
+
+  shares(tenantId: string): boolean {
+    return this.isSharing && numberOf(tenantId) > 1
   }
 
   key(tenantId: string): PoolKey {
@@ -244,12 +258,17 @@ class World {
       perTenant.set(tenantId, (perTenant.get(tenantId) ?? 0) + 1)
       perServer.set(server, (perServer.get(server) ?? 0) + 1)
     }
-    for (const { target } of [...this.driver.live, ...this.driver.openings]) count(target.user, target.server)
+    for (const { target } of [...this.driver.live, ...this.driver.openings]) {
+      count(target.user === 'row' ? `row at ${target.server}` : target.user, target.server)
+    }
     for (const { tenantId } of this.reservations) count(tenantId, serverOf(tenantId))
     const inAll = [...perServer.values()].reduce((sum, each) => sum + each, 0)
     if (inAll > limits.processMaxConnections) this.broken.push(`${inAll} connections in all`)
     for (const [id, count] of perTenant)
-      if (count > limits.maxConnections) this.broken.push(`${id}: ${count} connections`)
+      if (count > (id.startsWith('row') ? limits.sharedMaxConnections : limits.maxConnections))
+        this.broken.push(`${id}: ${count} connections`)
+    for (const [id, count] of this.#onShared())
+      if (count > limits.maxConnections) this.broken.push(`${id} is on ${count} shared connections`)
     for (const [id, count] of perServer)
       if (count > limits.serverMaxConnections) this.broken.push(`${id}: ${count} connections`)
     if (this.driver.openings.size > limits.maxOpening)
@@ -274,6 +293,16 @@ class World {
     }
   }
 
+  /** On how many shared connections each tenant is. */
+  #onShared(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const connection of this.driver.live) {
+      const tenants = new Set(connection.flights.map(({ binding }) => binding))
+      for (const id of tenants) if (id !== undefined) counts.set(id, (counts.get(id) ?? 0) + 1)
+    }
+    return counts
+  }
+
   /** A connection that is about to be opened must fit its server's limit as that is now. */
   #opens(server: string): void {
     const there = [...this.driver.live, ...this.driver.openings].filter(
@@ -288,7 +317,7 @@ class World {
   async act(action: Action): Promise<void> {
     switch (action.do) {
       case 'use':
-        this.use(TENANTS[action.tenant] ?? 't0', action.kind)
+        this.use(nameOf(action.tenant), action.kind)
         break
       case 'answer': {
         const busy = [...this.driver.live].filter((each) => each.flights.length > 0)
@@ -315,10 +344,10 @@ class World {
       }
       case 'evict':
         if (action.reason === 'shutdown') this.shutdowns += 1
-        this.evictions.push(this.registry.evict(TENANTS[action.tenant] ?? 't0', action.reason))
+        this.evictions.push(this.registry.evict(nameOf(action.tenant), action.reason))
         break
       case 'rotate': {
-        const id = TENANTS[action.tenant] ?? 't0'
+        const id = nameOf(action.tenant)
         this.generations.set(id, (this.generations.get(id) ?? 1) + 1)
         break
       }
@@ -327,7 +356,7 @@ class World {
         this.registry.rebalance()
         break
       case 'reserve': {
-        const tenantId = TENANTS[action.tenant] ?? 't0'
+        const tenantId = nameOf(action.tenant)
         this.reserves += 1
         this.registry.reserve(serverOf(tenantId), tenantId, new AbortController()).then(
           (reservation) => {
@@ -416,54 +445,63 @@ t.test(
   'no lease is broken by an eviction, no limit is passed, nothing leaks, whatever the order',
   async (t) => {
     await fc.assert(
-      fc.asyncProperty(fc.array(action, { maxLength: 150, size: 'max' }), async (actions) => {
-        const world = new World()
-        for (const each of actions) await world.act(each)
-        await world.finish()
-        world.ending = true
-        await world.until(Promise.all([world.registry.close(), ...world.evictions]))
-        const gauges = world.registry.gauges()
-        const counters = world.registry.counters()
-        const evictions = Object.values(counters.evictions).reduce((sum, count) => sum + count, 0)
-        if (gauges.leases !== 0 || gauges.waiting !== 0)
-          world.broken.push(`left over: ${JSON.stringify(gauges)}`)
-        if (world.registry.snapshots().length !== 0) world.broken.push('an entry is left')
-        if (world.driver.live.size + world.driver.openings.size !== 0)
-          world.broken.push('a connection is left')
-        if (counters.connectionsOpened !== counters.connectionsClosed)
-          world.broken.push('connections do not add up')
-        if (evictions < counters.opens.ok)
-          world.broken.push(`${counters.opens.ok} opened, ${evictions} evicted`)
-        if (world.broken.length > 0) throw new Error(world.broken.join('\n'))
-      }),
-      { numRuns: 500 },
+      fc.asyncProperty(
+        fc.boolean(),
+        fc.array(action, { maxLength: 150, size: 'max' }),
+        async (isSharing, actions) => {
+          const world = new World(isSharing)
+          for (const each of actions) await world.act(each)
+          await world.finish()
+          world.ending = true
+          await world.until(Promise.all([world.registry.close(), ...world.evictions]))
+          const gauges = world.registry.gauges()
+          const counters = world.registry.counters()
+          const evictions = Object.values(counters.evictions).reduce((sum, count) => sum + count, 0)
+          if (gauges.leases !== 0 || gauges.waiting !== 0)
+            world.broken.push(`left over: ${JSON.stringify(gauges)}`)
+          if (world.registry.snapshots().length !== 0) world.broken.push('an entry is left')
+          if (world.driver.live.size + world.driver.openings.size !== 0)
+            world.broken.push('a connection is left')
+          if (counters.connectionsOpened !== counters.connectionsClosed)
+            world.broken.push('connections do not add up')
+          if (evictions < counters.opens.ok)
+            world.broken.push(`${counters.opens.ok} opened, ${evictions} evicted`)
+          if (world.broken.length > 0) throw new Error(world.broken.join('\n'))
+        },
+      ),
+      { numRuns: 800 },
     )
-    t.pass('500 random histories')
+    t.pass('800 random histories')
   },
 )
 
 t.test('destroy ends everything at once, whatever the order before', async (t) => {
   await fc.assert(
-    fc.asyncProperty(fc.array(action, { maxLength: 80, size: 'max' }), async (actions) => {
-      const world = new World()
-      for (const each of actions) await world.act(each)
-      world.ending = true
-      world.lost += 1
-      for (const { reservation } of world.reservations.splice(0)) reservation.release()
-      const reason = new Error('enough')
-      await world.until(world.registry.destroy(reason))
-      if (world.driver.live.size + world.driver.openings.size !== 0) world.broken.push('a connection is left')
-      if (world.works.some((work) => work.outcome === 'pending')) world.broken.push('work never ended')
-      if (world.broken.length > 0) throw new Error(world.broken.join('\n'))
-      await world.registry
-        .use({ tenantId: 't0', generation: 1 }, new AbortController(), async () => {})
-        .then(
-          () => Promise.reject(new Error('work was taken after the end')),
-          (error) => {
-            if (!isLessorError(error, 'SHUTTING_DOWN')) throw error
-          },
-        )
-    }),
+    fc.asyncProperty(
+      fc.boolean(),
+      fc.array(action, { maxLength: 80, size: 'max' }),
+      async (isSharing, actions) => {
+        const world = new World(isSharing)
+        for (const each of actions) await world.act(each)
+        world.ending = true
+        world.lost += 1
+        for (const { reservation } of world.reservations.splice(0)) reservation.release()
+        const reason = new Error('enough')
+        await world.until(world.registry.destroy(reason))
+        if (world.driver.live.size + world.driver.openings.size !== 0)
+          world.broken.push('a connection is left')
+        if (world.works.some((work) => work.outcome === 'pending')) world.broken.push('work never ended')
+        if (world.broken.length > 0) throw new Error(world.broken.join('\n'))
+        await world.registry
+          .use({ tenantId: nameOf(0), generation: 1 }, new AbortController(), async () => {})
+          .then(
+            () => Promise.reject(new Error('work was taken after the end')),
+            (error) => {
+              if (!isLessorError(error, 'SHUTTING_DOWN')) throw error
+            },
+          )
+      },
+    ),
     { numRuns: 300 },
   )
   t.pass('300 random histories')

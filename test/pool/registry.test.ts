@@ -17,6 +17,7 @@ t.test('each caller who waits is observed once, and nobody who does not', async 
   const registry = new PoolRegistry({
     limits: { ...LIMITS, maxConnections: 1 },
     clock,
+    hasTimer: false,
     connect: driver.connect,
     locate: async (key) => target(key.tenantId),
     observer: { opened() {}, drained() {}, swept() {}, evicted() {}, waited: (ms) => waits.push(ms) },
@@ -47,6 +48,7 @@ function setUp(changes: Partial<PoolLimits> = {}, locate?: (key: PoolKey) => Pro
   const registry = new PoolRegistry({
     limits: { ...LIMITS, ...changes },
     clock,
+    hasTimer: false,
     connect: driver.connect,
     locate: async (key) => {
       located.push(key.tenantId)

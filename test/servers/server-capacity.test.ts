@@ -7,9 +7,10 @@ import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { readServerCapacity } from '../../src/servers/server-capacity.ts'
-import { testDatabase } from '../support/database.ts'
+import { OwnServer } from '../faults/own-server.ts'
 
-const { url } = await testDatabase(t)
+// Whose sessions there are is counted over the whole server.
+const { url } = await OwnServer.start(t)
 const address = parseDatabaseUrl(url)
 const target = { ...address, server: 'default', parameters: {} }
 
@@ -31,16 +32,18 @@ t.test('a data server tells its limits and whose the sessions are', async (t) =>
   await Promise.all([one.close(), two.close()])
 })
 
-t.test('sessions in other databases are those of others', async (t) => {
+t.test('sessions in other databases are those of others, but in a database of a tenant', async (t) => {
   const admin = new ServerAdmin({ address, maxConnections: 1 })
   t.teardown(() => admin.close())
-  const other = await testDatabase(t)
-  const before = await readServerCapacity(admin)
-  const stranger = await openConnection({ ...target, ...parseDatabaseUrl(other.url) }, signal())
+  const own = `t_${randomBytes(16).toString('hex')}`
+  await admin.script('create database other')
+  await admin.script(`create database ${own}`)
+  const stranger = await openConnection({ ...target, database: 'other' }, signal())
   t.teardown(() => stranger.close())
-  const after = await readServerCapacity(admin)
-  t.equal(after.sessions.tenants, before.sessions.tenants)
-  t.ok(after.sessions.others > 0)
+  t.match((await readServerCapacity(admin)).sessions, { tenants: 0, service: 1, others: 1 })
+  const tenant = await openConnection({ ...target, database: own }, signal())
+  t.match((await readServerCapacity(admin)).sessions, { tenants: 1, service: 1, others: 1 })
+  await tenant.close()
 })
 
 t.test('an administrator who is no superuser counts the sessions that he may not look into', async (t) => {

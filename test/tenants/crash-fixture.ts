@@ -1,6 +1,7 @@
-// A process that kills itself after a step of an onboarding, a deletion or a rotation; see crash.test.ts.
+// A process that kills itself after a step of a job; see crash.test.ts and promotion-crash.test.ts.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { JobKind } from '../../src/tenants/job.ts'
+import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { openHouse } from './house.ts'
 
 /** CrashPlan is what the fixture does, handed over as JSON in its first argument. */
@@ -11,9 +12,11 @@ export interface CrashPlan {
   /** `recover` takes over what an earlier process has left behind. */
   readonly kind: JobKind | 'recover'
   readonly dieAfter: string
-  /** Name of the tenant to onboard, or id of the tenant to delete or rotate. */
+  /** Name of the tenant to onboard, or id of the tenant that the job is about. */
   readonly tenant: string
   readonly idempotencyKey: string
+  /** Of the tenant to onboard; the service's own when absent. */
+  readonly placement?: PlacementName
 }
 
 const plan = JSON.parse(process.argv[2] ?? '') as CrashPlan
@@ -28,11 +31,21 @@ const { tenants } = await openHouse(
   },
 )
 if (plan.kind === 'onboard') {
-  await tenants.onboard({ name: plan.tenant }, { scope: 'operator', key: plan.idempotencyKey })
+  const { tenant: name, placement } = plan
+  await tenants.onboard(
+    { name, ...(placement && { placement }) },
+    { scope: 'operator', key: plan.idempotencyKey },
+  )
 } else if (plan.kind === 'recover') {
   while ((await tenants.recover()) === 0) await delay(20)
 } else {
-  await (plan.kind === 'delete' ? tenants.delete(plan.tenant) : tenants.rotateCredential(plan.tenant))
+  const begin = {
+    delete: () => tenants.delete(plan.tenant),
+    rotate: () => tenants.rotateCredential(plan.tenant),
+    promote: () => tenants.promote(plan.tenant),
+    demote: () => tenants.demote(plan.tenant),
+  }
+  await begin[plan.kind]()
   while ((await tenants.get(plan.tenant)).job !== null) await delay(5)
   await tenants.close()
 }

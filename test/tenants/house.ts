@@ -3,10 +3,13 @@ import { systemClock } from '../../src/clock.ts'
 import { insertChange } from '../../src/control/change-store.ts'
 import type { ChangeLog } from '../../src/control/changes.ts'
 import { ControlDatabase } from '../../src/control/control-database.ts'
+import { dataFiles } from '../../src/control/data-files.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
-import { migrate, readMigrations } from '../../src/control/migrate.ts'
+import { DatabasePlacement } from '../../src/placement/database-placement.ts'
 import type { Placement } from '../../src/placement/placement.ts'
 import { RolePlacement } from '../../src/placement/role-placement.ts'
+import { RowPlacement } from '../../src/placement/row-placement.ts'
+import { SchemaPlacement } from '../../src/placement/schema-placement.ts'
 import type { Connect, PoolLimits } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
@@ -40,7 +43,9 @@ export interface HouseOptions {
   /** Stands in for the change feed. */
   readonly changes?: Changes
   readonly settleTimeoutMs?: number
-  /** Stands before the placement, for tests that make it fail. */
+  /** Which placements it offers; all four by default. */
+  readonly offers?: readonly PlacementName[]
+  /** Stands before each placement, for tests that make it fail. */
   readonly wrap?: (placement: Placement) => Placement
   /** Stands before the control database, for tests that make it fail. */
   readonly wrapDb?: (db: ScriptDb) => ScriptDb
@@ -49,6 +54,7 @@ export interface HouseOptions {
 const LIMITS: PoolLimits = {
   maxEntries: 50,
   maxConnections: 4,
+  sharedMaxConnections: 8,
   serverMaxConnections: 40,
   maxOpening: 8,
   maxWaiting: 100,
@@ -75,21 +81,28 @@ export const ROLE_LIMITS = {
 /** The change feed of a process that is the only one. */
 const ALONE: Changes = { publish: insertChange, settled: async () => {} }
 
-const APP_DIRECTORY = new URL('../../sql/app/', import.meta.url)
-
 export function rolePlacement(): RolePlacement {
-  return new RolePlacement({
-    migrate: async (admin) => migrate(admin, await readMigrations(APP_DIRECTORY), 'lessor.app_migrations'),
-  })
+  return new RolePlacement({ files: dataFiles() })
+}
+
+function allPlacements(role: RolePlacement): readonly Placement[] {
+  const files = dataFiles()
+  return [role, new RowPlacement({ files }), new SchemaPlacement({ files }), new DatabasePlacement({ files })]
 }
 
 /** openHouse builds what app.ts builds around tenants, started, on a migrated database, and closes it with `t`. */
 export async function openHouse(t: Scope, options: HouseOptions) {
   const db = new ControlDatabase({ url: options.url })
   const placement = rolePlacement()
-  const placements = new Map<PlacementName, Placement>([['role', options.wrap?.(placement) ?? placement]])
-  const servers = new DataServers({ db, address: parseDatabaseUrl(options.serverUrl ?? options.url) })
+  const all = allPlacements(placement).filter(({ name }) => options.offers?.includes(name) ?? true)
+  const wrap = options.wrap ?? ((each) => each)
+  const placements = new Map<PlacementName, Placement>(all.map((each) => [each.name, wrap(each)]))
   const vault = new Vault(parseVaultKeys(options.vaultKeys ?? generateVaultKeys()))
+  const servers = new DataServers({
+    db,
+    vault,
+    address: parseDatabaseUrl(options.serverUrl ?? options.url),
+  })
   const directory = openTenantDirectory(db, { clock: systemClock })
   const pools = new PoolRegistry({
     limits: { ...LIMITS, ...options.limits },
@@ -128,7 +141,7 @@ export async function openHouse(t: Scope, options: HouseOptions) {
     await db.close()
   }
   t.teardown(close)
-  await servers.start([placement])
+  await servers.start(all)
   return {
     db,
     servers,
@@ -150,7 +163,9 @@ export type House = Awaited<ReturnType<typeof openHouse>>
 export async function traces({ db }: Pick<House, 'db'>, tenantId: string) {
   const [row] = await db.query<Record<string, number>>(sql`
     select
-      (select count(*)::integer from pg_roles where right(rolname, 32) = replace(${tenantId}, '-', '')) as roles,
+      (select count(*)::integer from pg_roles where strpos(rolname, replace(${tenantId}, '-', '')) > 0) as roles,
+      (select count(*)::integer from pg_namespace where nspname = 't_' || replace(${tenantId}, '-', '')) as schemas,
+      (select count(*)::integer from pg_database where datname = 't_' || replace(${tenantId}, '-', '')) as databases,
       (select count(*)::integer from lessor.tenants where id = ${tenantId}::uuid) as tenants,
       (select count(*)::integer from lessor.credentials where tenant_id = ${tenantId}::uuid) as credentials,
       (select count(*)::integer from lessor.api_keys where tenant_id = ${tenantId}::uuid) as keys,
@@ -161,4 +176,14 @@ export async function traces({ db }: Pick<House, 'db'>, tenantId: string) {
 }
 
 /** NOTHING is what traces finds of a tenant that never was. */
-export const NOTHING = { roles: 0, tenants: 0, credentials: 0, keys: 0, jobs: 0, answers: 0, rows: 0 }
+export const NOTHING = {
+  roles: 0,
+  schemas: 0,
+  databases: 0,
+  tenants: 0,
+  credentials: 0,
+  keys: 0,
+  jobs: 0,
+  answers: 0,
+  rows: 0,
+}

@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { inspect } from 'node:util'
 import t from 'tap'
+import { dataFiles } from '../../src/control/data-files.ts'
+import type { Placement } from '../../src/placement/placement.ts'
+import { RowPlacement } from '../../src/placement/row-placement.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { makeLocate } from '../../src/tenants/locate.ts'
@@ -31,6 +34,26 @@ t.test('a tenant is located with all that it takes to log in', async (t) => {
     select current_user as user, current_setting('application_name') as name,
       current_setting('statement_timeout') as timeout`).result
   t.same(row, { user: target.user, name: 'lessor', timeout: '15s' })
+  await connection.close()
+})
+
+t.test('a tenant of row is located by the login that all of its server have in common', async (t) => {
+  const { url } = await testDatabase(t, { template: 'control' })
+  const { db, vault, servers, tenants } = await openHouse(t, { url })
+  const placements = new Map<PlacementName, Placement>([['row', new RowPlacement({ files: dataFiles() })]])
+  const locate = makeLocate({ db, vault, servers, placements })
+  const { tenant } = await tenants.onboard({ name: 'Shared', placement: 'row', quota: { weight: 9 } })
+  const target = await locate({ tenantId: tenant.id, generation: 1 }, signal)
+  const { user, password } = await servers.runtime('default')
+  t.match(target, { server: 'default', user, isShared: true, weight: 9 })
+  t.equal(target.password.reveal(), password.reveal())
+  t.notMatch(
+    JSON.stringify(target.parameters),
+    tenant.id,
+    'nothing that outlives a transaction names a tenant',
+  )
+  const connection = await openConnection(target, AbortSignal.timeout(5_000))
+  await t.rejects(connection.run(sql`select from users`).result, { code: '42704' })
   await connection.close()
 })
 

@@ -75,7 +75,7 @@ t.test('of many onboardings of one name at once exactly one succeeds', async (t)
 })
 
 t.test('what cannot be offered is refused before anything is made', async (t) => {
-  const house = await openHouse(t, { url })
+  const house = await openHouse(t, { url, offers: ['role'] })
   const wrong: [request: Parameters<typeof house.tenants.onboard>[0], code: string][] = [
     [{ name: ' ' }, 'INVALID_REQUEST'],
     [{ name: 'x'.repeat(201) }, 'INVALID_REQUEST'],
@@ -191,7 +191,7 @@ t.test('a holder that was thought dead cannot finish what was taken back', async
       t.equal(await other.tenants.recover(), 1)
       t.same(await traces(other, tenantId), NOTHING)
       // As if its own step had come after that.
-      await rolePlacement().provision(other.servers.admin('default'), {
+      await rolePlacement().provision(await other.servers.admin('default'), {
         tenantId,
         colour: 'blue',
         verifier: scramVerifier(randomPassword()),

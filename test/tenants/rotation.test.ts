@@ -414,7 +414,7 @@ t.test('a holder that was thought dead cannot flip what was undone, and leaves n
       t.equal(await other.tenants.recover(), 1)
       t.same(await traces(other, house.id), WHOLE)
       // As if its own step had come after that.
-      await other.servers.admin('default').script(`create role ${roleName(house.id, 'green')} login`)
+      await (await other.servers.admin('default')).script(`create role ${roleName(house.id, 'green')} login`)
     },
   })
   await t.rejects(house.tenants.rotateCredential(house.id), { code: 'CONTROL_UNAVAILABLE' })

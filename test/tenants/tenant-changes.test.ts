@@ -33,6 +33,7 @@ async function open(t: Test) {
       forgive: note('forgive'),
       snapshots: () => resident as PoolSnapshot[],
     },
+    servers: { reload: async () => note('reload servers')() },
   })
   const apply = (change: Partial<ReadChange>) => {
     told.length = 0
@@ -78,6 +79,14 @@ t.test('a revoked key is forgotten, and all of a tenant', async (t) => {
   t.same(apply({ kind: 'key' }).told, ['forget t', 'forget keys of t'])
 })
 
+t.test('a change of the data servers is applied when they have been read again', async (t) => {
+  const { apply } = await open(t)
+  t.same(apply({ kind: 'server', tenantId: null, status: null, generation: null }), {
+    told: ['reload servers'],
+    isWaitedFor: true,
+  })
+})
+
 t.test('after a gap all is forgotten, and resident pools are looked at in one query', async (t) => {
   const { db, told, resident, changes } = await open(t)
   const [same, suspended, rotated] = [await addTenant(db), await addTenant(db), await addTenant(db)]
@@ -97,6 +106,7 @@ t.test('after a gap all is forgotten, and resident pools are looked at in one qu
   t.same(told, [
     'forget all',
     'forget all keys',
+    'reload servers',
     `evict older than {"tenantId":"${same}","generation":1} rotation`,
     `evict ${suspended} suspension`,
     `evict older than {"tenantId":"${rotated}","generation":5} rotation`,

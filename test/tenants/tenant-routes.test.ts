@@ -70,6 +70,8 @@ t.test('a tenant is onboarded, read, changed, suspended, resumed and deleted', a
     'quota',
     'generation',
     'colour',
+    'schema_version',
+    'partition',
     'job',
     'created_at',
     'updated_at',
@@ -230,6 +232,7 @@ t.test('what is not there, taken or not offered has its own answer', async (t) =
   await call('POST /v1/tenants', { body: { name: 'Taken' } })
   const { body } = await call('POST /v1/tenants', { body: { name: 'Free' } })
   const own = `/v1/tenants/${body.tenant.id}`
+  const row = await call('POST /v1/tenants', { body: { name: 'Row', placement: 'row' } })
   const refused: [route: string, body: unknown, status: number, code: string][] = [
     [`GET ${unknown}`, undefined, 404, 'TENANT_NOT_FOUND'],
     [`PATCH ${unknown}`, { name: 'x' }, 404, 'TENANT_NOT_FOUND'],
@@ -241,7 +244,7 @@ t.test('what is not there, taken or not offered has its own answer', async (t) =
     ['POST /v1/tenants', { name: 'x', namespace: 'nowhere' }, 404, 'NAMESPACE_NOT_FOUND'],
     ['GET /v1/tenants?namespace=nowhere', undefined, 404, 'NAMESPACE_NOT_FOUND'],
     ['POST /v1/tenants', { name: 'x', server: 'nowhere' }, 404, 'SERVER_NOT_FOUND'],
-    ['POST /v1/tenants', { name: 'x', placement: 'schema' }, 422, 'PLACEMENT_UNAVAILABLE'],
+    [`POST /v1/tenants/${row.body.tenant.id}/rotate-credential`, undefined, 422, 'PLACEMENT_UNAVAILABLE'],
     ['POST /v1/namespaces', { name: 'DEFAULT' }, 409, 'NAMESPACE_NAME_TAKEN'],
   ]
   for (const [route, body, status, code] of refused) {

@@ -1,0 +1,59 @@
+import { createTask, validateDetailed } from 'node-cron'
+import { ConfigError } from '../config.ts'
+import type { Logger } from '../http/logger.ts'
+import type { IsolationCheck } from './isolation-check.ts'
+
+export interface IsolationJobOptions {
+  /** Six fields, seconds first; `off` never runs. */
+  readonly cron: string
+  readonly check: Pick<IsolationCheck, 'run'>
+  readonly logger: Logger
+}
+
+/** IsolationJob tries the walls on a schedule. */
+export class IsolationJob {
+  readonly #task: ReturnType<typeof createTask> | undefined
+
+  /** @throws ConfigError when the cron expression is not valid */
+  constructor({ cron, check, logger }: IsolationJobOptions) {
+    if (cron === 'off') return
+    const { valid, errors } = validateDetailed(cron)
+    if (!valid) {
+      const what = errors.map(({ field, message }) => `${field}: ${message}`).join('; ')
+      throw new ConfigError([
+        `ISOLATION_CRON must be a cron expression of six fields, seconds first, or off (${what})`,
+      ])
+    }
+    this.#task = createTask(cron, () => run(check, logger), {
+      name: 'isolation',
+      noOverlap: true,
+      unref: true,
+      suppressMissedWarning: true,
+    })
+  }
+
+  start(): void {
+    void this.#task?.start()
+  }
+
+  stop(): void {
+    void this.#task?.destroy()
+  }
+}
+
+async function run(check: Pick<IsolationCheck, 'run'>, logger: Logger): Promise<void> {
+  try {
+    const { held, trials, catalogs, durationMs } = await check.run()
+    if (held) return
+    logger.error(
+      {
+        broken: catalogs.flatMap(({ broken }) => broken),
+        attacks: trials.filter(({ holds }) => !holds),
+        ms: durationMs,
+      },
+      'the walls between tenants do not hold',
+    )
+  } catch (error) {
+    logger.warn({ err: error }, 'the walls between tenants could not be tried')
+  }
+}

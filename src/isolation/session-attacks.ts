@@ -1,0 +1,93 @@
+import type { Attack } from './attack.ts'
+import { refused } from './expectation.ts'
+
+/** SessionFacts is what a session could go for besides objects. */
+export interface SessionFacts {
+  /** The login's own role. */
+  readonly user: string
+  /** Roles that it may become: the owner of its own tables, where it has such. */
+  readonly mayBecome: ReadonlySet<string>
+  /** Roles of the server: groups, administrators, the other tenant's. */
+  readonly roles: readonly string[]
+  /** A session of the other tenant. Undefined where both share one login, which is the service's own. */
+  readonly otherPid: number | undefined
+}
+
+/** sessionAttacks tries to become somebody else, to make something, and to leave the database. */
+export function sessionAttacks(facts: SessionFacts): readonly Attack[] {
+  const { user, roles, otherPid } = facts
+  const me = quote(user)
+  const others = roles.filter((role) => role !== user)
+  return [
+    ...others.flatMap((role) => becoming(role, user, facts.mayBecome.has(role))),
+    ...named('the session', [
+      ['create role', 'create role stolen'],
+      ['alter itself bypassrls', `alter role ${me} bypassrls`],
+      ['alter itself superuser', `alter role ${me} superuser`],
+      ['alter itself createrole', `alter role ${me} createrole`],
+      ['alter itself replication', `alter role ${me} replication`],
+      ['alter itself connection limit', `alter role ${me} connection limit -1`],
+      ['rename itself', `alter role ${me} rename to stolen`],
+      ['create schema', 'create schema stolen'],
+      ['create temporary table', 'create temporary table stolen (x integer)'],
+      ['create publication', 'create publication stolen for all tables'],
+      ['create foreign data wrapper', 'create foreign data wrapper stolen'],
+      ['create event trigger', 'create event trigger stolen on ddl_command_end execute function stolen()'],
+      ['copy from a file', `copy pg_catalog.pg_class from '/etc/passwd'`],
+      ['copy to a file', `copy (select 1) to '/tmp/stolen'`],
+      ['copy to a program', `copy (select 1) to program 'true'`],
+      ['read a file', `select pg_read_file('postgresql.conf')`],
+      ['list a folder', `select pg_ls_dir('.')`],
+      ['import a file', `select lo_import('/etc/passwd')`],
+      ['reload the configuration', 'select pg_reload_conf()'],
+      ['make a replication slot', `select pg_create_physical_replication_slot('stolen')`],
+      ['set session_replication_role', `set local session_replication_role = replica`],
+      ['set log_statement', `set local log_statement = 'none'`],
+      ...(otherPid === undefined
+        ? []
+        : ([
+            ['end another tenant’s session', `select pg_terminate_backend(${otherPid})`],
+            ['cancel another tenant’s statement', `select pg_cancel_backend(${otherPid})`],
+          ] as const)),
+    ]),
+  ]
+}
+
+function becoming(role: string, user: string, isAllowed: boolean): readonly Attack[] {
+  const name = quote(role)
+  const attacks = named(`role ${role}`, [
+    ['set session authorization', `set session authorization ${name}`],
+    [
+      'set by set_config',
+      `select set_config('session_authorization', '${role.replaceAll("'", "''")}', true)`,
+    ],
+    ['grant to itself', `grant ${name} to ${quote(user)}`],
+    ['change the password', `alter role ${name} password null`],
+    ['change its settings', `alter role ${name} set row_security = off`],
+    ['comment', `comment on role ${name} is 'stolen'`],
+    ['drop', `drop role ${name}`],
+  ])
+  if (isAllowed) return attacks
+  return [
+    ...named(`role ${role}`, [
+      ['set role', `set role ${name}`],
+      ['set role by set_config', `select set_config('role', '${role.replaceAll("'", "''")}', true)`],
+    ]),
+    ...attacks,
+  ]
+}
+
+/** reserved_name, and what is never done to a predefined role or to the session's own. */
+const RESERVED = ['42939', '0A000']
+
+/** named makes attacks that are all refused. */
+function named(
+  object: string,
+  attacks: readonly (readonly [name: string, text: string])[],
+): readonly Attack[] {
+  return attacks.map(([name, text]) => ({ object, name, text, expect: refused(...RESERVED) }))
+}
+
+function quote(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}

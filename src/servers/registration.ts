@@ -1,0 +1,281 @@
+import type { ChangeLog } from '../control/changes.ts'
+import { type DatabaseAddress, parseDatabaseUrl } from '../control/database-url.ts'
+import { isLessorError, LessorError } from '../errors.ts'
+import type { Placement } from '../placement/placement.ts'
+import type { TlsMode } from '../pool/contract.ts'
+import { errorCode } from '../pool/driver-errors.ts'
+import { type Db, sql } from '../pool/statement.ts'
+import type { Secret } from '../secret.ts'
+import { PLACEMENTS, type PlacementName } from '../tenants/tenant.ts'
+import type { Vault } from '../vault/vault.ts'
+import type { Capabilities, Problem } from './capabilities.ts'
+import { DEFAULT_SERVER, type Labels, SERVER_NAME_PATTERN } from './data-server.ts'
+import { findTwin } from './find-twin.ts'
+import { preparePlacements } from './prepare-placements.ts'
+import { runProbe } from './probe.ts'
+import { ServerAdmin, type ServerAdminOptions } from './server-admin.ts'
+import { sealCredential } from './server-credentials.ts'
+import type { ServerDirectory } from './server-directory.ts'
+import {
+  changeServer,
+  findCredential,
+  insertServer,
+  saveCapabilities,
+  saveCredential,
+} from './server-store.ts'
+
+export interface RegistrationOptions {
+  /** The control database. */
+  readonly db: Db
+  readonly vault: Pick<Vault, 'seal' | 'keyId'>
+  readonly changes: Pick<ChangeLog, 'publish'> | undefined
+  readonly admin: Omit<ServerAdminOptions, 'address'>
+  readonly directory: ServerDirectory
+}
+
+/** RegisterRequest is a data server as an operator describes it. */
+export interface RegisterRequest {
+  readonly name: string
+  /** With an administrator's login. */
+  readonly url: Secret
+  /** Instead of the URL's `sslmode`. */
+  readonly tls?: TlsMode
+  readonly labels?: Labels
+  readonly maxConnections?: number | null
+}
+
+/** ServerPatch is what of a data server may change. */
+export interface ServerPatch {
+  readonly labels?: Labels
+  readonly maxConnections?: number | null
+  /** A new way to the same server, or a new administrator's login. */
+  readonly url?: Secret
+  readonly tls?: TlsMode
+}
+
+type Placements = ReadonlyMap<PlacementName, Placement>
+
+/** Work that is under way on one server at a time is enough of it. */
+const PROBE_CONNECTIONS = 2
+
+/**
+ * Registration enters data servers and changes them. A server is made ready first, which can be done again,
+ * and entered last, so that what a death leaves behind is a server made ready and not entered.
+ */
+export class Registration {
+  readonly #options: RegistrationOptions
+
+  constructor(options: RegistrationOptions) {
+    this.#options = options
+  }
+
+  /**
+   * register probes a server, makes it ready and enters it; its password is sealed.
+   * @throws LessorError INVALID_REQUEST, SERVER_NAME_TAKEN; SERVER_UNSUITABLE that says what is wrong and what
+   *   would be right; SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
+   */
+  async register(request: RegisterRequest, placements: Placements): Promise<void> {
+    const { db, vault, changes, directory } = this.#options
+    const { name, labels = {}, maxConnections = null } = request
+    if (!new RegExp(SERVER_NAME_PATTERN).test(name))
+      throw invalid('/name', `must match ${SERVER_NAME_PATTERN}`)
+    const address = readAddress(request)
+    await directory.read()
+    this.#assertNew(name, address)
+    const capabilities = await this.#withAdmin(address, async (admin) => {
+      await reach(admin)
+      const twin = await findTwin(admin, directory.known)
+      if (twin !== undefined) throw registeredAs(twin)
+      return this.#makeReady(admin, address, placements)
+    })
+    const credential = await sealCredential(vault, name, 'admin', address.user, address.password)
+    await db.transaction(async (tx) => {
+      const { host, port, database, tls } = address
+      if (
+        !(await insertServer(tx, { name, host, port, database, tls, labels, maxConnections, capabilities }))
+      ) {
+        throw nameTaken(name)
+      }
+      await saveCredential(tx, name, credential)
+      await changes?.publish(tx, { kind: 'server', tenantId: null })
+    })
+    await directory.read()
+  }
+
+  /**
+   * update changes labels, connections, or the way to the server; that is tried out first.
+   * @throws LessorError SERVER_NOT_FOUND, INVALID_REQUEST, SERVER_UNSUITABLE, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
+   */
+  async update(name: string, patch: ServerPatch, placements: Placements): Promise<void> {
+    const { db, vault, changes, directory } = this.#options
+    const server = await directory.find(name)
+    const { labels, maxConnections, url, tls } = patch
+    if (name === DEFAULT_SERVER && (url !== undefined || tls !== undefined)) {
+      throw invalid(
+        url === undefined ? '/tls' : '/url',
+        'does not change: the server "default" is that of DATABASE_URL',
+      )
+    }
+    if (url === undefined && tls !== undefined) throw invalid('/tls', 'changes together with url')
+    const address = url && readAddress({ url, ...(tls && { tls }) })
+    if (address !== undefined) {
+      const carried = server.row?.capabilities?.placements ?? []
+      await this.#withAdmin(address, async (admin) => {
+        await reach(admin)
+        await this.#assertSame(admin, name)
+        await preparePlacements(admin, pick(placements, carried))
+      })
+    }
+    const credential = address && (await sealCredential(vault, name, 'admin', address.user, address.password))
+    await db.transaction(async (tx) => {
+      await changeServer(tx, name, {
+        ...(labels && { labels }),
+        ...(maxConnections !== undefined && { maxConnections }),
+        ...(address && { address }),
+      })
+      if (credential !== undefined) await saveCredential(tx, name, credential)
+      await changes?.publish(tx, { kind: 'server', tenantId: null })
+    })
+    await directory.read()
+  }
+
+  /**
+   * probe finds out again what a server can do, makes it ready for that, and stores it.
+   * @throws LessorError SERVER_NOT_FOUND, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
+   */
+  async probe(name: string, placements: Placements): Promise<void> {
+    const { db, changes, directory } = this.#options
+    const server = await directory.find(name)
+    const address = await server.login()
+    const capabilities = await this.#withAdmin(address, async (admin) => {
+      await reach(admin)
+      return this.#judge(admin, address, placements)
+    })
+    await db.transaction(async (tx) => {
+      await saveCapabilities(tx, name, capabilities)
+      await changes?.publish(tx, { kind: 'server', tenantId: null })
+    })
+    await directory.read()
+  }
+
+  async #makeReady(
+    admin: ServerAdmin,
+    address: DatabaseAddress,
+    placements: Placements,
+  ): Promise<Capabilities> {
+    const capabilities = await this.#judge(admin, address, placements)
+    if (capabilities.placements.length > 0) return capabilities
+    throw new LessorError(
+      'SERVER_UNSUITABLE',
+      `The server carries no placement. ${capabilities.problems.map(({ placement, reason }) => `${placement}: ${reason}.`).join(' ')}`,
+    )
+  }
+
+  /** What the probe finds, less what cannot be made ready. */
+  async #judge(admin: ServerAdmin, address: DatabaseAddress, placements: Placements): Promise<Capabilities> {
+    const found = await runProbe({ admin, address })
+    const { problems } = await preparePlacements(admin, pick(placements, found.placements))
+    return {
+      ...found,
+      placements: found.placements.filter((each) => placements.has(each) && !has(problems, each)),
+      problems: PLACEMENTS.flatMap((placement) => {
+        const problem = [...found.problems, ...problems].find((each) => each.placement === placement)
+        return problem === undefined ? [] : [problem]
+      }),
+    }
+  }
+
+  #assertNew(name: string, { host, port, database }: DatabaseAddress): void {
+    const { known } = this.#options.directory
+    if (known.some((each) => each.name === name)) throw nameTaken(name)
+    const twin = known.find(
+      ({ address }) => address.host === host && address.port === port && address.database === database,
+    )
+    if (twin !== undefined) throw registeredAs(twin.name)
+  }
+
+  /** A server that has the login of `row` under its random name is the one that it was made on. */
+  async #assertSame(admin: ServerAdmin, name: string): Promise<void> {
+    const sealed = await findCredential(this.#options.db, name, 'row')
+    if (sealed === undefined) return
+    const [role] = await admin.query(sql`select from pg_roles where rolname = ${sealed.login}`)
+    if (role !== undefined) return
+    throw new LessorError(
+      'SERVER_UNSUITABLE',
+      `The URL leads to another server than the one registered as "${name}": it has no role ${sealed.login}. ` +
+        'Register it under a name of its own, or restore the roles of the old one there first.',
+    )
+  }
+
+  async #withAdmin<T>(address: DatabaseAddress, work: (admin: ServerAdmin) => Promise<T>): Promise<T> {
+    const admin = new ServerAdmin({
+      ...this.#options.admin,
+      address,
+      maxConnections: PROBE_CONNECTIONS,
+    })
+    try {
+      return await work(admin)
+    } finally {
+      await admin.close()
+    }
+  }
+}
+
+/** @throws LessorError SERVER_UNSUITABLE when the login is refused, SERVER_UNAVAILABLE */
+async function reach(admin: ServerAdmin): Promise<void> {
+  try {
+    await admin.ping()
+  } catch (error) {
+    if (!isLessorError(error, 'SERVER_UNAVAILABLE')) throw error
+    const code = errorCode(error.cause)
+    if (code !== undefined && LOGIN_REFUSED.has(code)) {
+      throw new LessorError(
+        'SERVER_UNSUITABLE',
+        `The server refuses the login (${code}). Check user, password and database of the URL, and pg_hba.conf of the server.`,
+      )
+    }
+    throw new LessorError(
+      'SERVER_UNAVAILABLE',
+      `The data server could not be reached${code === undefined ? '' : ` (${code})`}.`,
+      { cause: error.cause, retryAfterSeconds: 1 },
+    )
+  }
+}
+
+/** invalid_password, invalid_authorization_specification, invalid_catalog_name */
+const LOGIN_REFUSED = new Set(['28P01', '28000', '3D000'])
+
+/** @throws LessorError INVALID_REQUEST, without the URL */
+function readAddress({ url, tls }: Pick<RegisterRequest, 'url' | 'tls'>): DatabaseAddress {
+  try {
+    const address = parseDatabaseUrl(url.reveal())
+    return tls === undefined ? address : { ...address, tls }
+  } catch (error) {
+    throw invalid('/url', `is not what it should be: ${error instanceof Error ? error.message : ''}`)
+  }
+}
+
+function pick(placements: Placements, names: readonly PlacementName[]): readonly Placement[] {
+  return [...placements.values()].filter(({ name }) => names.includes(name))
+}
+
+function has(problems: readonly Problem[], placement: PlacementName): boolean {
+  return problems.some((each) => each.placement === placement)
+}
+
+function registeredAs(twin: string): LessorError {
+  return new LessorError(
+    'SERVER_UNSUITABLE',
+    `This database is registered as the data server "${twin}". Name another database, or use that server.`,
+  )
+}
+
+function nameTaken(name: string): LessorError {
+  return new LessorError('SERVER_NAME_TAKEN', `There is a data server "${name}".`)
+}
+
+function invalid(path: string, message: string): LessorError {
+  return new LessorError('INVALID_REQUEST', `The body field ${path} ${message}.`, {
+    errors: [{ in: 'body', path, message }],
+  })
+}

@@ -1,0 +1,264 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, chmodSync, constants } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { parseConnectArgs } from '../../src/cli/connect-options.ts'
+import { psqlEnvironment, shellLines, visitEnvironment } from '../../src/cli/visit-environment.ts'
+import { sql } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
+import type { Visit } from '../../src/tenants/visits.ts'
+import { openSession } from '../placement/support.ts'
+import { testApp } from '../support/app.ts'
+
+const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
+
+t.test('the arguments name one tenant; those behind -- are for psql', async (t) => {
+  t.same(parseConnectArgs(['acme']), {
+    tenant: 'acme',
+    namespace: undefined,
+    minutes: 15,
+    writes: false,
+    prints: false,
+    psqlArgs: [],
+  })
+  t.same(
+    parseConnectArgs([
+      '--write',
+      'acme',
+      '--minutes',
+      '5',
+      '--namespace',
+      'shop',
+      '--',
+      '-c',
+      'select 1',
+      '--',
+      'x',
+    ]),
+    {
+      tenant: 'acme',
+      namespace: 'shop',
+      minutes: 5,
+      writes: true,
+      prints: false,
+      psqlArgs: ['-c', 'select 1', '--', 'x'],
+    },
+  )
+  for (const [args, message] of [
+    [[], /Name a tenant/],
+    [['--'], /Name a tenant/],
+    [['a', 'b'], /Name one tenant/],
+    [['a', '--minutes', '0'], /--minutes must be a number from 1 to 480, not "0"/],
+    [['a', '--minutes', '481'], /from 1 to 480/],
+    [['a', '--minutes', '1.5'], /from 1 to 480/],
+    [['a', '--password', 'x'], /Unknown option/],
+  ] as const) {
+    t.throws(() => parseConnectArgs(args), { message })
+  }
+})
+
+const VISIT: Visit = {
+  tenant: {} as never,
+  role: 'tc_1',
+  password: new Secret(`it's`),
+  host: 'db.example',
+  port: 5433,
+  database: 'app',
+  tls: 'verify-full',
+  parameters: { search_path: 'a b\\c', 'rls.tenant_id': '1' },
+  validUntil: new Date(0),
+}
+
+t.test('a login is settings that libpq reads, and psql gets none of our secrets', async (t) => {
+  t.same(visitEnvironment(VISIT), {
+    PGHOST: 'db.example',
+    PGPORT: '5433',
+    PGDATABASE: 'app',
+    PGUSER: 'tc_1',
+    PGPASSWORD: `it's`,
+    PGSSLMODE: 'verify-full',
+    PGOPTIONS: '-c search_path=a\\ b\\\\c -c rls.tenant_id=1',
+  })
+  t.equal(shellLines({ A: `it's`, B: '$x' }), `export A='it'\\''s'\nexport B='$x'\n`)
+  const env = psqlEnvironment(VISIT, {
+    HOME: '/h',
+    DATABASE_URL: 'x',
+    VAULT_KEYS: 'y',
+    OPERATOR_KEY: 'z',
+    PGUSER: 'me',
+  })
+  t.match(env, { HOME: '/h', PGUSER: 'tc_1' })
+  for (const name of ['DATABASE_URL', 'VAULT_KEYS', 'OPERATOR_KEY']) t.notOk(name in env)
+})
+
+/** A service with a tenant of placement role, one of row, and a row of each and of a third one. */
+async function open(t: Test) {
+  const { app, lessor, databaseUrl, operatorKey, vaultKeys, operator, onboard } = await testApp(t)
+  const { id } = await onboard('acme')
+  await lessor.tenants.onboardBatch({ tenants: [{ name: 'small' }, { name: 'other' }] })
+  await lessor.servers.admin('default').then((admin) =>
+    admin.query(sql`
+      insert into app.users (tenant_id, first_name, last_name)
+      select id, initcap(name), 'Row' from lessor.tenants`),
+  )
+  const environment = { DATABASE_URL: databaseUrl, OPERATOR_KEY: operatorKey, VAULT_KEYS: vaultKeys }
+  const folder = t.testdir()
+
+  function start(path: string | undefined, ...args: string[]) {
+    const child = spawn(process.execPath, [CLI, 'connect', ...args], {
+      cwd: folder,
+      env: { ...environment, ...(path !== undefined && { PATH: path }) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const output = { stdout: '', stderr: '' }
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      output.stdout += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      output.stderr += text
+    })
+    const ended = once(child, 'close').then(([code, signal]) => ({ status: code ?? signal, ...output }))
+    return { child, output, ended }
+  }
+
+  return {
+    app,
+    id,
+    lessor,
+    operator,
+    databaseUrl,
+    start,
+    run: (path: string | undefined, ...args: string[]) => start(path, ...args).ended,
+    async visitors(): Promise<readonly object[]> {
+      return (await lessor.servers.admin('default')).query(
+        sql`select rolname from pg_roles join lessor.visits on role = rolname
+            union all select role from lessor.visits where to_regrole(role) is null`,
+      )
+    },
+  }
+}
+
+/** A folder with a program `psql` that is this shell script. */
+function standIn(t: Test, script: string): string {
+  const folder = t.testdir({ psql: `#!/bin/sh\n${script}\n` })
+  chmodSync(join(folder, 'psql'), 0o755)
+  return `${folder}:/usr/bin:/bin`
+}
+
+/** Where psql is, if anywhere. */
+const PSQL = (process.env.PATH ?? '').split(':').find((folder) => {
+  try {
+    accessSync(join(folder, 'psql'), constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+})
+
+t.test('psql sees one tenant, whatever its placement, and the login is gone afterwards', async (t) => {
+  const { id, run, visitors, databaseUrl } = await open(t)
+  const tenants = [
+    [id, 'Acme'],
+    ['ACME', 'Acme'],
+    ['small', 'Small'],
+  ] as const
+  if (PSQL !== undefined) {
+    for (const [tenant, name] of tenants) {
+      const query = `select first_name, tenant_id::text = current_setting('rls.tenant_id') from users`
+      const { status, stdout, stderr } = await run(PSQL, tenant, '--', '-XAtc', query)
+      t.equal(status, 0, stderr)
+      t.equal(stdout, `${name}|t\n`)
+      t.match(stderr, /^\{.*"a person was given a login to a tenant".*\n?/m)
+      t.match(stderr, /, read only, as tc_[0-9a-f]{8}_[0-9a-f]{32} until /)
+    }
+    t.same(await visitors(), [])
+  }
+  for (const [tenant, name] of tenants) {
+    // The same without psql: what is printed is a login.
+    const { stdout } = await run(dirname(process.execPath), tenant, '--print')
+    const printed = Object.fromEntries(
+      [...stdout.matchAll(/^export (\w+)='(.*)'$/gm)].map(([, key, value]) => [key, value]),
+    )
+    const url = new URL(databaseUrl)
+    url.username = printed.PGUSER
+    url.password = printed.PGPASSWORD
+    t.equal(printed.PGPORT, url.port)
+    const session = await openSession(t, url.href, { options: printed.PGOPTIONS })
+    t.same(await session.query(sql`select first_name from users`), [{ first_name: name }])
+  }
+  t.equal((await visitors()).length, 3, 'a printed login stays until its time is over')
+})
+
+t.test('without psql the login is printed', async (t) => {
+  const { run } = await open(t)
+  const { status, stdout, stderr } = await run(undefined, 'small')
+  t.equal(status, 0)
+  t.match(stderr, /psql is not installed here/)
+  t.match(stdout, /^export PGHOST='127\.0\.0\.1'\n/)
+  const [, password = ''] = /PGPASSWORD='(.*)'/.exec(stdout) ?? []
+  t.ok(password.length > 40)
+  t.notOk(stderr.includes(password))
+})
+
+t.test('psql gets its arguments, and the password in its environment alone', async (t) => {
+  const { run, visitors } = await open(t)
+  const path = standIn(t, 'echo "args: $*"; env; exit 3')
+  const { status, stdout } = await run(path, 'small', '--write', '--', '-c', 'select 1')
+  t.equal(status, 3, 'its status is that of psql')
+  t.match(stdout, /^args: -c select 1\n/)
+  t.match(stdout, /^PGPASSWORD=.{43}$/m)
+  t.notMatch(stdout, /VAULT_KEYS|OPERATOR_KEY|DATABASE_URL/)
+  t.same(await visitors(), [])
+})
+
+t.test('SIGTERM ends psql, SIGINT does not, and the login is dropped in any case', async (t) => {
+  const { start, visitors } = await open(t)
+  const { child, output, ended } = start(
+    standIn(t, `trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done`),
+    'small',
+  )
+  while (!output.stdout.includes('ready')) await once(child.stdout, 'data')
+  t.equal((await visitors()).length, 1)
+  child.kill('SIGINT')
+  child.kill('SIGTERM')
+  t.equal((await ended).status, 7)
+  t.same(await visitors(), [])
+})
+
+t.test('who is not there, or going, gets no visitor', async (t) => {
+  const { id, lessor, operator, run, visitors } = await open(t)
+  const unknown = await run(undefined, 'nobody')
+  t.equal(unknown.status, 1)
+  t.equal(
+    unknown.stderr,
+    'lessor connect: The namespace "default" has no tenant "nobody". (TENANT_NOT_FOUND)\n',
+  )
+  t.equal((await run(undefined, '00000000-0000-4000-8000-000000000000')).status, 1)
+
+  await run(undefined, id)
+  t.equal((await visitors()).length, 1)
+  await operator({ method: 'DELETE', url: `/v1/tenants/${id}` })
+  while ((await lessor.tenants.get(id)).status !== 'deleted')
+    await new Promise((resolve) => setImmediate(resolve))
+  t.same(await visitors(), [], 'a tenant that is deleted takes its visitors along')
+  const gone = await run(undefined, id)
+  t.match(gone.stderr, /A tenant that is deleted cannot be visited\. \(TENANT_STATUS_CONFLICT\)/)
+})
+
+t.test('a login whose time is over is dropped by the next visit, and by the service', async (t) => {
+  const { lessor, run, visitors } = await open(t)
+  const expire = () =>
+    lessor.control.query(sql`update lessor.visits set valid_until = now() - interval '1 second'`)
+  await run(undefined, 'small')
+  await expire()
+  const before = await visitors()
+  await run(undefined, 'small')
+  const after = await visitors()
+  t.equal(after.length, 1)
+  t.notSame(after, before)
+  await expire()
+  await lessor.tenants.recover()
+  t.same(await visitors(), [])
+})

@@ -1,0 +1,4 @@
+import t from 'tap'
+import { migrateSuite } from './own-migrate-suite.ts'
+
+migrateSuite(t, 'schema')

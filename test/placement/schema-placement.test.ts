@@ -1,0 +1,4 @@
+import t from 'tap'
+import { lifeSuite } from './own-life-suite.ts'
+
+lifeSuite(t, 'schema')

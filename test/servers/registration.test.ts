@@ -1,0 +1,399 @@
+import { randomUUID } from 'node:crypto'
+import t, { type Test } from 'tap'
+import { insertChange } from '../../src/control/change-store.ts'
+import { ControlDatabase } from '../../src/control/control-database.ts'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import type { Placement } from '../../src/placement/placement.ts'
+import { sql } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
+import type { DataServersOptions } from '../../src/servers/data-servers.ts'
+import { ServerAdmin } from '../../src/servers/server-admin.ts'
+import { testDatabase } from '../support/database.ts'
+import { startTestServer } from '../support/server.ts'
+import { allPlacements, makeVault, openServers } from './support.ts'
+
+const other = await startTestServer()
+t.teardown(other.stop)
+
+/** One process's data servers, started, on a control database of its own. */
+async function open(
+  t: Test,
+  options: Partial<DataServersOptions> & { readonly placements?: Placement[] } = {},
+) {
+  const { url } = await testDatabase(t, { template: 'control' })
+  const db = new ControlDatabase({ url })
+  t.teardown(() => db.close())
+  const problems: unknown[] = []
+  const servers = openServers({
+    db,
+    address: parseDatabaseUrl(url),
+    changes: { publish: insertChange },
+    onProblem: (_, error) => problems.push(error),
+    ...options,
+  })
+  t.teardown(() => servers.close())
+  await servers.start(options.placements ?? allPlacements())
+  return { url, db, servers, problems }
+}
+
+const vault = makeVault()
+/** What most tests share. */
+const house = await open(t, { vault })
+
+/** A database on the other server, with the URL of an administrator. */
+async function database(t: Test, attributes = 'createrole createdb') {
+  const superuser = new ServerAdmin({ address: parseDatabaseUrl(other.url) })
+  t.teardown(() => superuser.close())
+  const name = `hall_${randomUUID().slice(0, 8)}`
+  const password = randomUUID()
+  await superuser.script(`create role ${name} login ${attributes} password '${password}'`)
+  // So that an administrator after the first one may use the group roles.
+  const [groups] = await superuser.query<{ names: string | null }>(sql`
+    select string_agg(rolname, ', ') as names from pg_roles
+    where rolname in ('lessor_owner', 'lessor_tenant', 'lessor_row', 'lessor_keeper', 'lessor_schema', 'lessor_ddl')`)
+  if (groups?.names) await superuser.script(`grant ${groups.names} to ${name} with admin option`)
+  await superuser.script(`create database ${name} owner ${name}`)
+  const url = new URL(other.url)
+  url.username = name
+  url.password = password
+  url.pathname = `/${name}`
+  return { url: url.href, name, password, superuser }
+}
+
+t.test('a server is probed, made ready and entered, and its password is sealed', async (t) => {
+  const { db, servers } = house
+  const hall = await database(t)
+  const server = await servers.register({
+    name: hall.name,
+    url: new Secret(hall.url),
+    labels: { region: 'eu' },
+    maxConnections: 12,
+  })
+  t.match(server, {
+    name: hall.name,
+    database: hall.name,
+    labels: { region: 'eu' },
+    maxConnections: 12,
+    budget: 12,
+    tenants: 0,
+    capabilities: { placements: ['row', 'role', 'schema', 'database'], problems: [] },
+    probedAt: Date,
+  })
+  const stored = await db.query<{ purpose: string; login: string; envelope: Buffer; keyId: string }>(sql`
+    select purpose, login, envelope, key_id as "keyId" from lessor.server_credentials
+    where server = ${hall.name} order by purpose`)
+  t.match(stored, [
+    { purpose: 'admin', login: hall.name },
+    { purpose: 'row', login: /^lessor_row_[0-9a-f]{12}$/ },
+  ])
+  for (const { envelope, keyId } of stored) {
+    t.equal(keyId, vault.keyId(envelope))
+    t.notOk(envelope.includes(hall.password))
+  }
+  const [dump] = await db.query<{ text: string }>(sql`
+    select (select string_agg(s::text, '') from lessor.servers s)
+      || (select string_agg(c::text, '') from lessor.changes c) as text`)
+  t.notMatch(dump?.text, hall.password)
+  t.notMatch(JSON.stringify(server), hall.password)
+
+  const [session] = await (await servers.admin(hall.name)).query(sql`
+    select current_database()::text as database, to_regclass('app.users') is not null as prepared`)
+  t.same(session, { database: hall.name, prepared: true })
+  t.match(await servers.address(hall.name), { name: hall.name, database: hall.name })
+  t.same(
+    servers.budgets().find(({ name }) => name === hall.name),
+    { name: hall.name, budget: 12 },
+  )
+  t.match(await db.query(sql`select distinct kind from lessor.changes`), [{ kind: 'server' }])
+})
+
+t.test('a name is taken once, and a database is registered once', async (t) => {
+  const { servers, url } = house
+  const hall = await database(t)
+  await servers.register({ name: hall.name, url: new Secret(hall.url) })
+  await t.rejects(servers.register({ name: hall.name, url: new Secret(hall.url) }), {
+    code: 'SERVER_NAME_TAKEN',
+  })
+  await t.rejects(servers.register({ name: 'default', url: new Secret(hall.url) }), {
+    code: 'SERVER_NAME_TAKEN',
+  })
+  await t.rejects(servers.register({ name: 'twin', url: new Secret(hall.url) }), {
+    code: 'SERVER_UNSUITABLE',
+    message: new RegExp(`registered as the data server "${hall.name}"`),
+  })
+  const byAnotherName = new URL(hall.url)
+  byAnotherName.hostname = 'localhost'
+  await t.rejects(servers.register({ name: 'twin', url: new Secret(byAnotherName.href) }), {
+    code: 'SERVER_UNSUITABLE',
+    message: new RegExp(`registered as the data server "${hall.name}"`),
+  })
+  await t.rejects(servers.register({ name: 'twin', url: new Secret(url) }), {
+    code: 'SERVER_UNSUITABLE',
+    message: /registered as the data server "default"/,
+  })
+  t.notOk(servers.names().includes('twin'))
+})
+
+t.test('of two who register a name at once, one does', async (t) => {
+  const { servers } = house
+  const halls = [await database(t), await database(t)]
+  const outcomes = await Promise.allSettled(
+    halls.map(({ url }) => servers.register({ name: 'contested', url: new Secret(url) })),
+  )
+  t.same(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  const refused = outcomes.find((each) => each.status === 'rejected')
+  t.match(refused?.reason, { code: 'SERVER_NAME_TAKEN' })
+})
+
+t.test('a server that carries nothing is refused, with what would be right', async (t) => {
+  const { servers } = house
+  const hall = await database(t, 'createdb nocreaterole')
+  await t.rejects(servers.register({ name: hall.name, url: new Secret(hall.url) }), {
+    code: 'SERVER_UNSUITABLE',
+    message: /row: the administrator may not make roles: give it CREATEROLE\..*database:/,
+  })
+  t.notOk(servers.names().includes(hall.name))
+  await hall.superuser.script(`alter role ${hall.name} createrole`)
+  t.match(await servers.register({ name: hall.name, url: new Secret(hall.url) }), { name: hall.name })
+})
+
+t.test('a server that carries some placements is entered, and says why not the others', async (t) => {
+  const { servers } = house
+  const hall = await database(t, 'createrole')
+  t.match(await servers.register({ name: hall.name, url: new Secret(hall.url) }), {
+    capabilities: {
+      placements: ['row', 'role', 'schema'],
+      problems: [{ placement: 'database', reason: /CREATEDB/ }],
+    },
+  })
+  await t.rejects(servers.choose({ placement: 'database', server: hall.name }), {
+    code: 'PLACEMENT_UNAVAILABLE',
+    message: new RegExp(`"${hall.name}" does not carry it: .*CREATEDB`),
+  })
+  t.equal(await servers.choose({ placement: 'schema', server: hall.name }), hall.name)
+
+  await hall.superuser.script(`alter role ${hall.name} createdb`)
+  t.match(await servers.probe(hall.name), {
+    capabilities: { placements: ['row', 'role', 'schema', 'database'], problems: [] },
+  })
+  t.equal(await servers.choose({ placement: 'database', server: hall.name }), hall.name)
+})
+
+t.test('what a placement refuses when it is made ready counts as well', async (t) => {
+  const placements = [...allPlacements()]
+  const { servers } = await open(t, { placements })
+  const hall = await database(t)
+  const schema = placements.find(({ name }) => name === 'schema')
+  const { LessorError } = await import('../../src/errors.ts')
+  if (schema) {
+    schema.prepare = async () => {
+      throw new LessorError('PLACEMENT_UNAVAILABLE', 'The moon is not right.')
+    }
+  }
+  t.match(await servers.register({ name: hall.name, url: new Secret(hall.url) }), {
+    capabilities: {
+      placements: ['row', 'role', 'database'],
+      problems: [{ placement: 'schema', reason: 'The moon is not right' }],
+    },
+  })
+})
+
+t.test('a login that is refused and a server that is away are told apart, and hold no secret', async (t) => {
+  const { servers } = house
+  const hall = await database(t)
+  const wrong = new URL(hall.url)
+  wrong.password = 'hunter2'
+  const nowhere = new URL(hall.url)
+  nowhere.port = '1'
+  const noDatabase = new URL(hall.url)
+  noDatabase.pathname = '/nothing'
+  const register = (url: URL) => servers.register({ name: hall.name, url: new Secret(url.href) })
+  await t.rejects(register(wrong), { code: 'SERVER_UNSUITABLE', message: /28P01/ })
+  await t.rejects(register(noDatabase), { code: 'SERVER_UNSUITABLE', message: /3D000/ })
+  await t.rejects(register(nowhere), {
+    code: 'SERVER_UNAVAILABLE',
+    message: /ECONNREFUSED/,
+    retryAfterSeconds: 1,
+  })
+  for (const url of ['hunter2', 'mysql://root:hunter2@localhost/x', 'postgres://me:hunter2@/x']) {
+    const error = await servers
+      .register({ name: hall.name, url: new Secret(url) })
+      .catch((thrown: unknown) => thrown)
+    t.match(error, { code: 'INVALID_REQUEST', errors: [{ in: 'body', path: '/url' }] })
+    t.notMatch(JSON.stringify([error, (error as Error).message]), /hunter2/)
+  }
+  await t.rejects(servers.register({ name: 'Not a name', url: new Secret(hall.url) }), {
+    code: 'INVALID_REQUEST',
+  })
+  t.notOk(servers.names().includes(hall.name))
+})
+
+t.test('a registration that dies half-way has entered nothing, and can be repeated', async (t) => {
+  const placements = [...allPlacements()]
+  const { db, servers } = await open(t, { placements })
+  const hall = await database(t)
+  const last = placements.at(-1)
+  const prepare = last?.prepare.bind(last)
+  if (last && prepare) {
+    last.prepare = async () => {
+      last.prepare = prepare
+      throw new Error('the power')
+    }
+  }
+  await t.rejects(servers.register({ name: hall.name, url: new Secret(hall.url) }), { message: 'the power' })
+  t.same(await db.query(sql`select from lessor.servers where name = ${hall.name}`), [])
+  t.notOk(servers.names().includes(hall.name))
+  t.match(await servers.register({ name: hall.name, url: new Secret(hall.url) }), {
+    capabilities: { placements: { length: 4 } },
+  })
+})
+
+t.test('labels, connections and the way to a server can be changed', async (t) => {
+  const { servers } = house
+  const hall = await database(t)
+  await servers.register({ name: hall.name, url: new Secret(hall.url), labels: { region: 'eu' } })
+  t.match(await servers.update(hall.name, { labels: { region: 'us' }, maxConnections: 7 }), {
+    labels: { region: 'us' },
+    budget: 7,
+  })
+  t.match(await servers.update(hall.name, { maxConnections: null }), { labels: { region: 'us' }, budget: 80 })
+  t.match(await servers.update('default', { labels: { region: 'eu' }, maxConnections: 50 }), {
+    name: 'default',
+    labels: { region: 'eu' },
+    budget: 50,
+  })
+
+  const before = await servers.admin(hall.name)
+  const password = randomUUID()
+  await hall.superuser.script(`alter role ${hall.name} password '${password}'`)
+  const changed = new URL(hall.url)
+  changed.password = password
+  await t.rejects(servers.update(hall.name, { url: new Secret(hall.url) }), { code: 'SERVER_UNSUITABLE' })
+  t.match(await servers.update(hall.name, { url: new Secret(changed.href) }), { generation: 2 })
+  const after = await servers.admin(hall.name)
+  t.not(after, before, 'connections are made anew')
+  await t.resolves(after.query(sql`select 1`))
+  await t.resolves(servers.ping(hall.name))
+
+  const elsewhere = await database(t)
+  await t.rejects(
+    servers.update(hall.name, { url: new Secret(elsewhere.url.replace(/\/\/.*@/, '//x:y@')) }),
+    {
+      code: 'SERVER_UNSUITABLE',
+    },
+  )
+  await t.rejects(servers.update('default', { url: new Secret(hall.url) }), {
+    code: 'INVALID_REQUEST',
+    message: /DATABASE_URL/,
+  })
+  await t.rejects(servers.update(hall.name, { tls: 'require' }), {
+    code: 'INVALID_REQUEST',
+    message: /with url/,
+  })
+  await t.rejects(servers.update('nowhere', { labels: {} }), { code: 'SERVER_NOT_FOUND' })
+})
+
+t.test('a new URL must lead to the same server', async (t) => {
+  const { servers, url } = house
+  const hall = await database(t)
+  await servers.register({ name: hall.name, url: new Secret(hall.url) })
+  await t.rejects(servers.update(hall.name, { url: new Secret(url) }), {
+    code: 'SERVER_UNSUITABLE',
+    message: new RegExp(`another server than the one registered as "${hall.name}"`),
+  })
+  t.match(await servers.address(hall.name), { database: hall.name })
+})
+
+t.test('another process knows a server by its name without being told, and can use it', async (t) => {
+  const { servers, url } = house
+  const db = new ControlDatabase({ url })
+  t.teardown(() => db.close())
+  const second = openServers({ db, vault, address: parseDatabaseUrl(url) })
+  t.teardown(() => second.close())
+  await second.start(allPlacements())
+  const hall = await database(t)
+  await servers.register({ name: hall.name, url: new Secret(hall.url) })
+  t.notOk(second.names().includes(hall.name))
+  t.match(await second.address(hall.name), { database: hall.name })
+  t.ok(second.names().includes(hall.name))
+  const [here, there] = [await servers.runtime(hall.name), await second.runtime(hall.name)]
+  t.same([there.user, there.password.reveal()], [here.user, here.password.reveal()])
+  await t.resolves((await second.admin(hall.name)).query(sql`select 1`))
+  await t.rejects(second.admin('nowhere'), { code: 'SERVER_NOT_FOUND' })
+})
+
+t.test('a process that hears of no changes looks again after a while', async (t) => {
+  const { servers, url, db } = house
+  const hall = await database(t)
+  await servers.register({ name: hall.name, url: new Secret(hall.url) })
+  const clock = { at: 1_000_000, now: () => clock.at }
+  const deaf = openServers({ db, vault, clock, address: parseDatabaseUrl(url) })
+  t.teardown(() => deaf.close())
+  await deaf.start(allPlacements())
+  await servers.update(hall.name, { labels: { hall: hall.name } })
+  const wish = { placement: 'role', labels: { hall: hall.name } } as const
+  await t.rejects(deaf.choose(wish), { code: 'PLACEMENT_UNAVAILABLE' })
+  clock.at += 9_999
+  await t.rejects(deaf.choose(wish), { code: 'PLACEMENT_UNAVAILABLE' })
+  clock.at += 1
+  t.equal(await deaf.choose(wish), hall.name)
+})
+
+t.test('a server whose credential another key has sealed cannot be used, and the others can', async (t) => {
+  const { servers, url, db } = house
+  const hall = await database(t)
+  await servers.register({ name: hall.name, url: new Secret(hall.url) })
+  const problems: unknown[] = []
+  const stranger = openServers({
+    db,
+    address: parseDatabaseUrl(url),
+    onProblem: (_, error) => problems.push(error),
+  })
+  t.teardown(() => stranger.close())
+  await stranger.start(allPlacements())
+  t.equal(problems.length, stranger.names().length)
+  for (const problem of problems) t.match(problem, { code: 'VAULT_OPEN_FAILED' })
+  await t.rejects(stranger.admin(hall.name), { code: 'VAULT_OPEN_FAILED' })
+  await t.rejects(stranger.runtime('default'), { code: 'VAULT_OPEN_FAILED' })
+  await t.resolves(stranger.ping('default'))
+})
+
+t.test(
+  'a process starts while a registered server is away, and makes it ready when it is back',
+  async (t) => {
+    const { servers, url, db } = house
+    const hall = await database(t)
+    await servers.register({ name: hall.name, url: new Secret(hall.url) })
+    await hall.superuser.script(`alter role ${hall.name} nologin`)
+    const problems: unknown[] = []
+    const prepared: unknown[] = []
+    const placements = allPlacements().map((placement) => {
+      const prepare = placement.prepare.bind(placement)
+      placement.prepare = async (admin) => {
+        const [row] = await admin.query<{ name: string }>(sql`select current_database()::text as name`)
+        if (row?.name === hall.name) prepared.push(placement.name)
+        await prepare(admin)
+      }
+      return placement
+    })
+    const late = openServers({
+      db,
+      vault,
+      address: parseDatabaseUrl(url),
+      onProblem: (server, error) => problems.push({ server, error }),
+    })
+    t.teardown(() => late.close())
+    await late.start(placements)
+    t.match(problems, [{ server: hall.name, error: { code: 'SERVER_UNAVAILABLE' } }])
+    t.same(prepared, [])
+    await late.tend()
+    t.equal(problems.length, 2)
+    t.ok(late.names().includes(hall.name))
+
+    await hall.superuser.script(`alter role ${hall.name} login`)
+    await late.tend()
+    await late.tend()
+    t.same(prepared, ['role', 'row', 'schema', 'database'], 'once')
+    t.equal(problems.length, 2)
+  },
+)
