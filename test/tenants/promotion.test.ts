@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { withAdmin } from '../support/template.ts'
 import { NOTHING, openHouse, traces } from './house.ts'
 import { addUsers, layout, settled } from './promoted.ts'
 
@@ -206,4 +208,37 @@ t.test('a promotion that is cut by a shutdown is finished by the next process', 
   t.equal(await second.tenants.recover(), 1)
   t.match(await second.tenants.get(tenant.id), { job: null, partition: {} })
   t.same(await layout(second, tenant.id), { own: 11, left: 0 })
+})
+
+t.test('a named tablespace holds the partition and its indexes', async (t) => {
+  const house = await openHouse(t, { url })
+  const tablespace = `fast_${randomBytes(4).toString('hex')}`
+  await withAdmin(url, async (admin) => {
+    // Beside the data, so that nobody has to make a folder for it.
+    await admin`set allow_in_place_tablespaces = on`
+    await admin.unsafe(`create tablespace ${tablespace} location ''`)
+  })
+  const { tenant } = await house.tenants.onboard({ name: 'on fast disks' })
+  await addUsers(house, tenant.id, 20)
+  await house.tenants.promote(tenant.id, { tablespace })
+  t.match(await settled(house, tenant.id), { partition: { tablespace } })
+  t.same(await layout(house, tenant.id), { own: 20, left: 0 })
+  const inside = () =>
+    house.db.query<{ kind: string; there: boolean }>(sql`
+      select c.relkind as kind, bool_and(coalesce(s.spcname = ${tablespace}, false)) as there
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+      left join pg_tablespace s on s.oid = c.reltablespace
+      where n.nspname = 'lessor_partitions'
+        and coalesce((select indrelid from pg_index where indexrelid = c.oid), c.oid) in (
+          select tableoid from app.users where tenant_id = ${tenant.id})
+      group by c.relkind order by c.relkind`)
+  t.same(await inside(), [
+    { kind: 'i', there: true },
+    { kind: 'r', there: true },
+  ])
+  await house.tenants.demote(tenant.id)
+  t.match(await settled(house, tenant.id), { partition: null })
+  t.same(await layout(house, tenant.id), { common: 20, left: 0 })
+  await withAdmin(url, (admin) => admin.unsafe(`drop tablespace ${tablespace}`))
 })
