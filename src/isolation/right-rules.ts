@@ -127,7 +127,8 @@ export function rightRules(own: readonly string[]): readonly Rule[] {
       from pg_database d
       cross join lateral aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
       left join pg_roles g on g.oid = a.grantee
-      where d.datname ~ '^t_[0-9a-f]{32}$' and a.grantee <> d.datdba and ${IS_TENANT_ROLE}
+      -- One that is being made takes no connection until its rights are right.
+      where d.datname ~ '^t_[0-9a-f]{32}$' and d.datallowconn and a.grantee <> d.datdba and ${IS_TENANT_ROLE}
         and (a.privilege_type <> 'CONNECT'
           or substring(d.datname from 3) is distinct from substring(g.rolname from '[0-9a-f]{32}'))`,
     },

@@ -91,7 +91,7 @@ async function brokenOwnRules(db: Db, tenantId: string, own: OwnSpace): Promise<
       ('a role of the tenant may connect to another tenant''s database',
         not exists (
           select from pg_database, role
-          where datname ~ '^t_[0-9a-f]{32}$' and datname <> ${spaceName(tenantId)}
+          where datname ~ '^t_[0-9a-f]{32}$' and datallowconn and datname <> ${spaceName(tenantId)}
             and has_database_privilege(role.oid, pg_database.oid, 'connect'))),
       ('others may connect to the tenant''s database',
         not ${own.ownsDatabase} or (

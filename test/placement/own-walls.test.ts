@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { migrate, readMigrations } from '../../src/control/migrate.ts'
+import { checkCatalog } from '../../src/isolation/check-catalog.ts'
 import { hexOf, ownerName, spaceName, userName } from '../../src/placement/tenant-names.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { asOwner, inOwn, OWN_NAMES, twoTenants } from './own-support.ts'
@@ -13,7 +15,7 @@ import {
   rolePlacement,
 } from './support.ts'
 
-// What DESIGN's rules promise of the placements whose tenants may make tables of their own, tried by the statements
+// What docs/architecture.md promises of the placements whose tenants may make tables of their own, tried by the statements
 // of a tenant that has got hold of its own login and of its owner role.
 
 /** What PostgreSQL answers to whom it does not let in; 0LP01 and 42P01 when it does not even look. */
@@ -285,6 +287,15 @@ for (const name of OWN_NAMES) {
         )
       }
     }
+    // Another tenant's database while it is being made: its rights come before it takes connections.
+    const half = spaceName(randomUUID())
+    await admin.script(`create database ${half} template template0 allow_connections false`)
+    await t.resolves(placement.check(db, own.id))
+    t.same(
+      (await checkCatalog(admin, 'default')).broken.filter(({ object }) => object === half),
+      [],
+    )
+    await admin.script(`drop database ${half}`)
     await t.rejects(placement.check(db, other.id), { message: /named after another tenant/ })
     await asOwner(db, own.id, async () => {
       // Fits the type of current_user better than the system's own.

@@ -3,7 +3,7 @@ import { ident, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
 import { openAdmin, openSession, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
-// What DESIGN's rules promise of the placement `role`, tried by the statements of a tenant that has
+// What docs/architecture.md promises of the placement `role`, tried by the statements of a tenant that has
 // got hold of its own login.
 
 async function twoTenants(t: Test) {
