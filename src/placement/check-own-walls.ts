@@ -91,8 +91,10 @@ async function brokenOwnRules(db: Db, tenantId: string, own: OwnSpace): Promise<
       ('a role of the tenant may connect to another tenant''s database',
         not exists (
           select from pg_database, role
-          where datname ~ '^t_[0-9a-f]{32}$' and datallowconn and datname <> ${spaceName(tenantId)}
-            and has_database_privilege(role.oid, pg_database.oid, 'connect'))),
+          -- From the row itself: has_database_privilege may still know the rights of a database as it was made.
+          where datname ~ '^t_[0-9a-f]{32}$' and datallowconn and datname <> ${spaceName(tenantId)} and exists (
+            select from aclexplode(coalesce(datacl, acldefault('d', datdba))) acl
+            where privilege_type = 'CONNECT' and (grantee = 0 or pg_has_role(role.oid, grantee, 'usage'))))),
       ('others may connect to the tenant''s database',
         not ${own.ownsDatabase} or (
           select count(*) = 0 from pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
