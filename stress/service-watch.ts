@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
+import { atOnce } from '../test/support/at-once.ts'
 import { MetricsText } from './prometheus.ts'
 import { type Limits, Peaks, type Sample, type ServiceFigures } from './service-figures.ts'
 
@@ -95,10 +96,12 @@ export class ServiceWatch {
   }
 
   /** Tenants log in as tb_<tenant> or tg_<tenant>. */
-  async #sessions(): Promise<number> {
-    const [row] = await this.#database<{ sessions: number }[]>`
-      select count(*)::integer as sessions from pg_stat_activity where usename ~ '^t[bg]_[0-9a-f]{32}$'`
-    return row?.sessions ?? 0
+  #sessions(): Promise<number> {
+    return atOnce(async () => {
+      const rows = await this.#database<{ pid: number }[]>`
+        select pid from pg_stat_activity where usename ~ '^t[bg]_[0-9a-f]{32}$'`
+      return rows.map(({ pid }) => pid)
+    })
   }
 }
 

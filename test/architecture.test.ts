@@ -37,15 +37,15 @@ const PACKAGES: readonly {
   },
   {
     name: /^postgres$/,
-    by: (file) => /^(pool\/(open-connection|run-statement)\.ts$|control\/|servers\/)/.test(file),
-    rule: 'only pool/open-connection.ts, pool/run-statement.ts, control/ and servers/ import postgres',
+    by: (file) => /^(pool\/(open-connection|run-statement)|control\/listener)\.ts$/.test(file),
+    rule: 'only pool/open-connection.ts, pool/run-statement.ts and control/listener.ts import postgres',
   },
   { name: /^node-cron$/, by: (file) => /-job\.ts$/.test(file), rule: 'only *-job.ts import node-cron' },
 ]
 
-/** The engine's two bound transactions and ask for the backend's pid; none has a statement of ours. */
+/** The engine's two begin and end transactions and ask for the backend's pid; none has a statement of ours. */
 const HOLDS_SQL =
-  /^(control|placement|servers|isolation)\/|-store\.ts$|^pool\/(tenant-db|open-connection)\.ts$/
+  /^(control|placement|servers|isolation)\/|-store\.ts$|^pool\/(transaction|open-connection)\.ts$/
 const READS_ENVIRONMENT = /^config\.ts$/
 
 /** Source is one file of src; its imports are paths below src, or the names of packages. */

@@ -1,6 +1,7 @@
 import postgres from 'postgres'
 import t from 'tap'
 import { type TestTenant, testApp } from './support/app.ts'
+import { atOnce } from './support/at-once.ts'
 
 const TENANTS = 200
 const RESIDENT = 50
@@ -61,12 +62,15 @@ t.test('200 tenants share 50 places: every answer is right, and no limit is pass
   let peakResident = 0
   const watcher = postgres(databaseUrl, { max: 1 })
   t.teardown(() => watcher.end())
+  const pids = async () => {
+    const rows = await watcher<{ pid: number }[]>`
+      select pid from pg_stat_activity
+      where datname = current_database() and usename ~ '^t[bg]_[0-9a-f]{32}$'`
+    return rows.map(({ pid }) => pid)
+  }
   const watching = (async () => {
     while (!isDone) {
-      const [row] = await watcher<{ count: number }[]>`
-        select count(*)::int as count from pg_stat_activity
-        where datname = current_database() and usename ~ '^t[bg]_[0-9a-f]{32}$'`
-      peakConnections = Math.max(peakConnections, row?.count ?? 0)
+      peakConnections = Math.max(peakConnections, await atOnce(pids))
       const { entries } = lessor.pools.gauges()
       peakResident = Math.max(peakResident, entries.opening + entries.ready)
     }

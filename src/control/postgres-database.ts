@@ -1,10 +1,11 @@
-import postgres from 'postgres'
 import { type ErrorCode, LessorError } from '../errors.ts'
-import { runStatement } from '../pool/run-statement.ts'
-import type { ScriptDb, Statement } from '../pool/statement.ts'
-import { ARRAY_TYPES } from './array-types.ts'
+import type { Rows } from '../pool/contract.ts'
+import { openConnection } from '../pool/open-connection.ts'
+import { type ScriptDb, type Statement, sql } from '../pool/statement.ts'
+import { Transaction } from '../pool/transaction.ts'
 import type { DatabaseAddress } from './database-url.ts'
-import { driverSocket, driverTls } from './driver-socket.ts'
+import { Lane } from './lane.ts'
+import { Lanes } from './lanes.ts'
 import { isUnreachable } from './unreachable.ts'
 
 export interface PostgresDatabaseOptions {
@@ -22,160 +23,105 @@ export interface PostgresDatabaseOptions {
   readonly unavailable: ErrorCode
 }
 
+const PING = sql`select 1`
+const BEGIN = sql`begin`
+
 /**
- * PostgresDatabase is the service's own door to a database, a small pool of the driver's. It
- * connects at the first statement. Tenants never go through it.
+ * PostgresDatabase is the service's own door to a database, over a few connections. It connects at the
+ * first statement; who finds them all in use waits for a turn. Tenants never go through it.
  */
 export class PostgresDatabase implements ScriptDb {
-  readonly #open: () => postgres.Sql
-  // Never logged: `util.inspect` of the driver's handle prints the password.
-  #handle: postgres.Sql
-  /** Whoever has not answered by then never will; undefined when statements have no limit. */
-  readonly #patienceMs: number | undefined
-  readonly #unavailable: ErrorCode
-  readonly #closeTimeoutMs: number
-  #closing: Promise<void> | undefined
+  readonly #options: PostgresDatabaseOptions
+  readonly #lanes: Lanes
 
   constructor(options: PostgresDatabaseOptions) {
-    const { address } = options
-    this.#unavailable = options.unavailable
-    this.#closeTimeoutMs = options.closeTimeoutMs
-    const { connectTimeoutMs, statementTimeoutMs } = options
-    this.#patienceMs = statementTimeoutMs === 0 ? undefined : statementTimeoutMs + connectTimeoutMs
-    this.#open = () =>
-      postgres({
-        host: address.host,
-        port: address.port,
-        database: address.database,
-        username: address.user,
-        // A function, so that the driver's options do not hold the plain password.
-        password: () => address.password.reveal(),
-        ssl: driverTls(address),
-        max: options.maxConnections,
-        connect_timeout: options.connectTimeoutMs / 1000,
-        idle_timeout: options.idleMs / 1000,
-        // The driver waits up to 20 seconds before it tries again; a caller should hear at once.
-        backoff: () => 0.05,
-        onnotice: () => {},
-        fetch_types: false,
-        types: ARRAY_TYPES,
-        connection: {
-          application_name: options.applicationName,
-          TimeZone: 'UTC',
-          DateStyle: 'ISO',
-          statement_timeout: options.statementTimeoutMs,
-        },
-        // Not in the driver's types: its `socket` option, and `no_subscribe`, which spares a second
-        // set of options for logical replication.
-        ...{ socket: () => driverSocket(address), no_subscribe: true },
-      })
-    this.#handle = this.#open()
+    this.#options = options
+    const { idleMs, maxConnections: max } = options
+    this.#lanes = new Lanes({ max, idleMs, open: () => this.#open() })
   }
 
-  async query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
-    return this.#reach(() => this.#watch(runQuery<Row>(this.#handle, statement)))
+  query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
+    // Row is the caller's word for what its own SQL returns.
+    return this.#use((lane) => lane.send(statement)) as Promise<Rows & readonly Row[]>
   }
 
-  async script(text: string): Promise<void> {
-    await this.#reach(() => runScript(this.#handle, text))
+  script(text: string): Promise<void> {
+    return this.#use((lane) => lane.script(text))
   }
 
-  async transaction<T>(fn: (tx: ScriptDb) => Promise<T>): Promise<T> {
-    const watch: Watch = (answer) => this.#watch(answer)
-    return this.#reach(() => inTransaction((run) => this.#handle.begin(run), fn, watch))
+  transaction<T>(fn: (tx: ScriptDb) => Promise<T>): Promise<T> {
+    return this.#use(async (lane) => {
+      const tx = new LaneTransaction(lane)
+      try {
+        return await tx.run(fn)
+      } finally {
+        if (!tx.isOver) lane.destroy()
+      }
+    })
   }
 
   /** ping resolves when the database answers. */
   async ping(): Promise<void> {
-    await this.#reach(() => this.#watch(this.#handle`select 1`))
+    await this.query(PING)
   }
 
   /** close lets running statements end, cuts them at the deadline, and closes the connections. Memoised. */
   close(): Promise<void> {
-    this.#closing ??= this.#handle.end({ timeout: this.#closeTimeoutMs / 1000 })
-    return this.#closing
+    return this.#lanes.close(this.#options.closeTimeoutMs)
   }
 
-  /**
-   * Resolves as `answer` does. A connection can fall silent for good, as when a firewall forgets it: the
-   * server itself would have ended the statement long before our patience does. Then all connections are
-   * dropped, and who waits on them is told.
-   */
-  async #watch<T>(answer: PromiseLike<T>): Promise<T> {
-    const handle = this.#handle
-    const timer = this.#patienceMs && setTimeout(() => this.#replace(handle), this.#patienceMs).unref()
-    try {
-      return await answer
-    } finally {
-      if (timer !== undefined) clearTimeout(timer)
+  async #open(): Promise<Lane> {
+    const { address, applicationName, connectTimeoutMs, statementTimeoutMs } = this.#options
+    const target = {
+      ...address,
+      server: applicationName,
+      parameters: {
+        application_name: applicationName,
+        DateStyle: 'ISO',
+        statement_timeout: String(statementTimeoutMs),
+      },
     }
-  }
-
-  #replace(silent: postgres.Sql): void {
-    if (this.#handle !== silent || this.#closing !== undefined) return
-    this.#handle = this.#open()
-    void silent.end({ timeout: 0 })
-  }
-
-  async #reach<T>(work: () => PromiseLike<T>): Promise<T> {
+    const deadline = AbortSignal.timeout(connectTimeoutMs)
     try {
-      return await work()
+      const connection = await openConnection(target, deadline)
+      return new Lane(
+        connection,
+        statementTimeoutMs === 0 ? undefined : statementTimeoutMs + connectTimeoutMs,
+      )
     } catch (error) {
-      if (isUnreachable(error)) {
-        throw new LessorError(this.#unavailable, undefined, { cause: error, retryAfterSeconds: 1 })
-      }
-      throw error
+      throw this.#cannotUse(deadline.aborted ? connectTimeout(connectTimeoutMs) : error)
     }
+  }
+
+  async #use<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
+    try {
+      return await this.#lanes.use(work)
+    } catch (error) {
+      throw isUnreachable(error) ? this.#cannotUse(error) : error
+    }
+  }
+
+  #cannotUse(cause: unknown): LessorError {
+    return new LessorError(this.#options.unavailable, undefined, { cause, retryAfterSeconds: 1 })
   }
 }
 
-/** Watch is PostgresDatabase.#watch. */
-type Watch = <T>(answer: PromiseLike<T>) => Promise<T>
+/** With the driver's own code for it. */
+function connectTimeout(ms: number): Error {
+  return Object.assign(new Error(`The login was not answered within ${ms} ms.`), { code: 'CONNECT_TIMEOUT' })
+}
 
-/** TransactionDb runs statements inside a transaction of the driver's; nested transactions are savepoints. */
-class TransactionDb implements ScriptDb {
-  readonly #handle: postgres.TransactionSql
-  readonly #watch: Watch
+/** LaneTransaction is a transaction of an administrator. */
+class LaneTransaction extends Transaction implements ScriptDb {
+  readonly #lane: Lane
 
-  constructor(handle: postgres.TransactionSql, watch: Watch) {
-    this.#handle = handle
-    this.#watch = watch
-  }
-
-  async query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
-    return this.#watch(runQuery<Row>(this.#handle, statement))
+  constructor(lane: Lane) {
+    super({ begin: () => lane.send(BEGIN), send: (statement) => lane.send(statement) })
+    this.#lane = lane
   }
 
   async script(text: string): Promise<void> {
-    await runScript(this.#handle, text)
+    this.assertOpen()
+    await this.#lane.script(text)
   }
-
-  async transaction<T>(fn: (tx: ScriptDb) => Promise<T>): Promise<T> {
-    return inTransaction((run) => this.#handle.savepoint(run), fn, this.#watch)
-  }
-}
-
-async function runQuery<Row extends object>(
-  handle: postgres.Sql | postgres.TransactionSql,
-  statement: Statement,
-): Promise<readonly Row[]> {
-  return (await runStatement(handle as postgres.Sql, statement)) as unknown as readonly Row[]
-}
-
-async function runScript(handle: postgres.Sql | postgres.TransactionSql, text: string): Promise<void> {
-  await handle.unsafe(text)
-}
-
-/** Carries `fn`'s result past the driver, which would await the elements of an array. */
-async function inTransaction<T>(
-  begin: (run: (tx: postgres.TransactionSql) => Promise<void>) => Promise<unknown>,
-  fn: (tx: ScriptDb) => Promise<T>,
-  watch: Watch,
-): Promise<T> {
-  let outcome: { readonly value: T } | undefined
-  await begin(async (tx) => {
-    outcome = { value: await fn(new TransactionDb(tx, watch)) }
-  })
-  if (outcome === undefined) throw new Error('bug: the transaction committed without its work')
-  return outcome.value
 }

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import postgres, { type PendingQuery, type Row, type Sql } from 'postgres'
+import { ARRAY_TYPES } from './array-types.ts'
 import { BoundRun, beginBound, type DriverQuery } from './bound.ts'
-import type { Connect, Connection, ConnectionTarget, Running } from './contract.ts'
+import type { Connection, ConnectionTarget, Running } from './contract.ts'
 import { openSocket } from './open-socket.ts'
 import { runStatement } from './run-statement.ts'
 import { type Statement, sql } from './statement.ts'
@@ -15,7 +16,10 @@ const BACKEND_PID = sql`select pg_backend_pid() as pid`
  *
  * @throws the server's PostgresError, the socket's error, or `signal.reason`; no socket is left then
  */
-export const openConnection: Connect = async (target, signal) => {
+export async function openConnection(
+  target: ConnectionTarget,
+  signal: AbortSignal,
+): Promise<DriverConnection> {
   signal.throwIfAborted()
   const sockets = new SocketSource(target)
   const abort = () => sockets.destroy()
@@ -47,6 +51,7 @@ const PARSED = postgres({
   connect_timeout: 0,
   backoff: false,
   fetch_types: false,
+  types: ARRAY_TYPES,
   onnotice: () => {},
 }).options
 
@@ -124,7 +129,8 @@ class SocketSource {
   }
 }
 
-class DriverConnection implements Connection {
+/** DriverConnection is a {@link Connection} that can also run scripts, for the service's own databases. */
+export class DriverConnection implements Connection {
   readonly #handle: Sql
   readonly #sockets: SocketSource
   readonly pid: number
@@ -156,6 +162,12 @@ class DriverConnection implements Connection {
     const query = this.#handle.unsafe<Row[]>(binding === undefined ? 'begin' : beginBound(binding))
     const result = query.execute().then(() => Object.assign([], { command: 'BEGIN' }))
     return { result, cancel: () => this.#cancel(query) }
+  }
+
+  /** script runs SQL text of several statements as one simple query; see ScriptDb. */
+  async script(text: string): Promise<void> {
+    if (this.#sockets.isBroken) throw connectionClosed()
+    await this.#handle.unsafe(text)
   }
 
   /**

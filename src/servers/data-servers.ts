@@ -150,7 +150,7 @@ export class DataServers {
    */
   async choose(wish: ServerWish): Promise<string> {
     await (wish.server === undefined ? this.#directory.refresh() : this.#directory.find(wish.server))
-    const ranked = rankServers(await this.#candidates(wish.placement), wish)
+    const ranked = await this.#rank(wish)
     // Whoever makes the tenant finds out about the only one.
     if (ranked.length === 1 && ranked[0] !== undefined) return ranked[0]
     for (const name of ranked) if (await this.#answers(name)) return name
@@ -256,6 +256,17 @@ export class DataServers {
   #runtimePlacement(): RuntimePlacement | undefined {
     const row = this.#placements.get('row')
     return row !== undefined && 'provisionRuntime' in row ? (row as Placement & RuntimePlacement) : undefined
+  }
+
+  /** Refuses only by what the servers' rows say now: another process may just have changed them. */
+  async #rank(wish: ServerWish): Promise<readonly string[]> {
+    try {
+      return rankServers(await this.#candidates(wish.placement), wish)
+    } catch (error) {
+      if (!isLessorError(error, 'PLACEMENT_UNAVAILABLE')) throw error
+      await this.#directory.read()
+      return rankServers(await this.#candidates(wish.placement), wish)
+    }
   }
 
   async #candidates(placement: PlacementName): Promise<readonly Candidate[]> {

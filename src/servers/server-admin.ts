@@ -1,8 +1,8 @@
 import type { DatabaseAddress } from '../control/database-url.ts'
 import { PostgresDatabase } from '../control/postgres-database.ts'
+import { Turns } from '../control/turns.ts'
 import type { AdminDb, OtherLogin } from '../placement/placement.ts'
 import type { ScriptDb } from '../pool/statement.ts'
-import { Turns } from './turns.ts'
 
 export interface ServerAdminOptions {
   readonly address: DatabaseAddress

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { PlacementName } from '../../src/tenants/tenant.ts'
-import { type Tally, tally } from '../support/tally.ts'
+import { tally } from '../support/tally.ts'
+import type { Part } from './report.ts'
 
 const PART = fileURLToPath(new URL('./users-part.ts', import.meta.url))
 
@@ -18,7 +19,7 @@ export interface UsersOptions {
 }
 
 /** runUsers runs the users suite on tenants of one placement, in a process of its own, and counts what passed. */
-export async function runUsers(options: UsersOptions): Promise<Tally> {
+export async function runUsers(options: UsersOptions): Promise<Part> {
   const { baseUrl, operatorKey, placement, server, signal } = options
   signal.throwIfAborted()
   const child = spawn(process.execPath, [PART], {
@@ -36,7 +37,8 @@ export async function runUsers(options: UsersOptions): Promise<Tally> {
   try {
     const [tap] = await Promise.all([text(child.stdout), once(child, 'close')])
     signal.throwIfAborted()
-    return tally(tap)
+    const { passed, failed, failures } = tally(tap)
+    return { passed, failed, failures: failures.map(({ name }) => name) }
   } finally {
     signal.removeEventListener('abort', stop)
   }

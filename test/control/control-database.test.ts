@@ -3,8 +3,10 @@ import { type AddressInfo, createServer } from 'node:net'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { ControlDatabase } from '../../src/control/control-database.ts'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { PostgresDatabase } from '../../src/control/postgres-database.ts'
 import { isLessorError } from '../../src/errors.ts'
-import { ident, sql } from '../../src/pool/statement.ts'
+import { type Db, ident, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
 
 const { url } = await testDatabase(t)
@@ -132,18 +134,146 @@ t.test('a proxy that accepts and hangs up is an error, and so is one that never 
   }
 })
 
-t.test('a session that the server ends is replaced', async (t) => {
+t.test('a session that the server ends costs what ran on it and nothing else', async (t) => {
   const db = open(t, { maxConnections: 1 })
-  await t.rejects(db.query(sql`select pg_terminate_backend(pg_backend_pid())`), {
-    code: 'CONTROL_UNAVAILABLE',
-  })
+  const other = open(t, { maxConnections: 1 })
+  const end = (pid: unknown) => other.query(sql`select pg_terminate_backend(${Number(pid)}, 5000)`)
+  const lost = { code: 'CONTROL_UNAVAILABLE', cause: { code: 'CONNECTION_CLOSED' } }
+
+  // The statements behind it have not been sent; they go over a new connection.
+  const behind = [db.query(sql`select 1 as one`), db.transaction((tx) => tx.query(sql`select 2 as two`))]
+  await t.rejects(db.query(sql`select pg_terminate_backend(pg_backend_pid())`), lost)
+  t.same(await Promise.all(behind), [[{ one: 1 }], [{ two: 2 }]])
+
+  for (const [name, goOn] of [
+    ['sends another statement', (tx: Db) => tx.query(sql`select 3`)],
+    ['has nothing more to do', async () => {}],
+  ] as const) {
+    await t.rejects(
+      db.transaction(async (tx) => {
+        const [row] = await tx.query(sql`select pg_backend_pid() as pid`)
+        await end(row?.pid)
+        await goOn(tx)
+      }),
+      lost,
+      `a transaction that ${name}`,
+    )
+    t.same(await db.query(sql`select 4 as four`), [{ four: 4 }], 'the next statement is not told of it')
+  }
   await t.rejects(
     db.transaction(async (tx) => {
-      await tx.query(sql`select pg_terminate_backend(pg_backend_pid())`)
+      const [row] = await tx.query(sql`select pg_backend_pid() as pid`)
+      await end(row?.pid)
+      throw new Error('mine')
+    }),
+    { message: 'mine' },
+  )
+  t.same(await db.query(sql`select 5 as five`), [{ five: 5 }])
+})
+
+t.test('a transaction that is idle for too long is ended by the server, and that is one error', async (t) => {
+  const db = open(t, { maxConnections: 1 })
+  const other = open(t, { maxConnections: 1 })
+  await t.rejects(
+    db.transaction(async (tx) => {
+      const [row] = await tx.query(sql`
+        select set_config('idle_in_transaction_session_timeout', '20', true), pg_backend_pid() as pid`)
+      const isThere = async () =>
+        (await other.query(sql`select from pg_stat_activity where pid = ${Number(row?.pid)}`)).length > 0
+      while (await isThere());
+      await tx.query(sql`select 1`)
     }),
     { code: 'CONTROL_UNAVAILABLE' },
   )
+  t.same(await db.query(sql`select 1 as one`), [{ one: 1 }])
+})
+
+t.test('a login that the server refuses after a loss is told at once', async (t) => {
+  const admin = open(t)
+  const role = `refused_${process.pid}`
+  await admin.script(`create role ${role} login password 'secret'`)
+  t.teardown(() => admin.script(`drop role ${role}`))
+  const own = new URL(url)
+  own.username = role
+  own.password = 'secret'
+  const db = open(t, { url: own.href, maxConnections: 1 })
+  const [row] = await db.query(sql`select pg_backend_pid() as pid`)
+  const running = db.query(sql`select pg_sleep(60)`)
+  await admin.script(`alter role ${role} nologin`)
+  const lost = t.rejects(running, { code: 'CONTROL_UNAVAILABLE', cause: { code: 'CONNECTION_CLOSED' } })
+  await admin.query(sql`select pg_terminate_backend(${Number(row?.pid)}, 5000)`)
+  await lost
+  for (let attempt = 0; attempt < 2; attempt++) {
+    await t.rejects(db.ping(), { code: 'CONTROL_UNAVAILABLE', cause: { code: '28000' } })
+  }
+  await admin.script(`alter role ${role} login`)
   await t.resolves(db.ping())
+})
+
+t.test('what fails inside a transaction and is ignored is not committed', async (t) => {
+  const db = open(t)
+  await db.script('create table ignored (id integer)')
+  await t.rejects(
+    db.transaction(async (tx) => {
+      await tx.query(sql`insert into ignored values (1)`)
+      await tx.query(sql`select 1 / 0`).catch(() => {})
+    }),
+    /rolled back/,
+  )
+  t.same(await db.query(sql`select id from ignored`), [])
+})
+
+t.test('a transaction that is used after its end is a bug, told as one', async (t) => {
+  const db = open(t, { maxConnections: 1 })
+  const kept = await db.transaction(async (tx) => [tx] as const)
+  await t.rejects(kept[0].query(sql`select 1`), /bug: a transaction was used after its end/)
+  await t.rejects(kept[0].script('select 1'), /bug: a transaction was used after its end/)
+  await t.resolves(db.ping())
+})
+
+t.test('statements beyond the connections wait for a turn', async (t) => {
+  const db = open(t, { maxConnections: 2 })
+  const pids = await Promise.all(
+    Array.from({ length: 20 }, () => db.query<{ pid: number }>(sql`select pg_backend_pid() as pid`)),
+  )
+  t.equal(new Set(pids.flat().map(({ pid }) => pid)).size, 2)
+})
+
+t.test('a connection that is not used is closed after a while', async (t) => {
+  const watcher = open(t)
+  const db = new PostgresDatabase({
+    address: parseDatabaseUrl(url),
+    applicationName: 'idle',
+    maxConnections: 2,
+    connectTimeoutMs: 5_000,
+    statementTimeoutMs: 5_000,
+    idleMs: 20,
+    closeTimeoutMs: 5_000,
+    unavailable: 'CONTROL_UNAVAILABLE',
+  })
+  t.teardown(() => db.close())
+  await Promise.all([db.ping(), db.ping()])
+  const left = () => watcher.query(sql`select from pg_stat_activity where application_name = 'idle'`)
+  while ((await left()).length > 0);
+  await t.resolves(db.ping())
+})
+
+t.test('closing cuts what is still running at the deadline', async (t) => {
+  const db = new PostgresDatabase({
+    address: parseDatabaseUrl(url),
+    applicationName: 'cut',
+    maxConnections: 1,
+    connectTimeoutMs: 5_000,
+    statementTimeoutMs: 0,
+    idleMs: 1_000,
+    closeTimeoutMs: 50,
+    unavailable: 'CONTROL_UNAVAILABLE',
+  })
+  await db.ping()
+  const cut = t.rejects(db.query(sql`select pg_sleep(5)`), { code: 'CONTROL_UNAVAILABLE' })
+  const waiting = t.rejects(db.ping(), { code: 'CONTROL_UNAVAILABLE', cause: { code: 'CONNECTION_ENDED' } })
+  await db.close()
+  await Promise.all([cut, waiting])
 })
 
 t.test('closing lets what runs end, refuses what comes after, and is done once', async (t) => {

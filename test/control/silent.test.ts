@@ -20,16 +20,46 @@ t.test('connections that fall silent for good are replaced, and whoever waits on
   t.equal(present.size, 2)
   proxy.inflict({ kind: 'silence' }, (opening) => present.has(opening))
   const refused = { code: 'CONTROL_UNAVAILABLE' }
+  // The first two have the silent connections; the third gets a new one in its turn.
   await Promise.all([
     t.rejects(one(), refused),
     t.rejects(
       db.transaction((tx) => tx.query(sql`select 1`)),
       refused,
     ),
-    t.rejects(db.ping(), refused),
+    t.resolves(db.ping()),
   ])
   t.match(await one(), [{ one: 1 }])
   t.match(await db.transaction((tx) => tx.query(sql`select 2 as two`)), [{ two: 2 }])
+})
+
+t.test('a connection that falls silent costs the others nothing', async (t) => {
+  const { url } = await testDatabase(t)
+  const proxy = await TcpProxy.start(t, url)
+  const db = new ControlDatabase({
+    url: proxy.url(url),
+    maxConnections: 2,
+    statementTimeoutMs: 1_000,
+    connectTimeoutMs: 200,
+  })
+  t.teardown(() => db.close())
+  const silent = Promise.withResolvers<void>()
+  await db.transaction(async (tx) => {
+    const [mine] = proxy.openings
+    const refused = t.rejects(
+      db.transaction(async (other) => {
+        proxy.inflict({ kind: 'silence' }, (opening) => opening !== mine)
+        silent.resolve()
+        await other.query(sql`select 1`)
+      }),
+      { code: 'CONTROL_UNAVAILABLE' },
+    )
+    await silent.promise
+    await tx.query(sql`create table kept (id integer)`)
+    await refused
+    await tx.query(sql`insert into kept values (1)`)
+  })
+  t.match(await db.query(sql`select id from kept`), [{ id: 1 }])
 })
 
 t.test('a transaction whose connection falls silent between two statements is told as well', async (t) => {

@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import { ControlDatabase } from '../../src/control/control-database.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
+import { atOnce } from '../support/at-once.ts'
 import { testDatabase } from '../support/database.ts'
 import { type Service, startService } from '../support/service.ts'
 
@@ -99,11 +100,13 @@ export async function openCluster(t: Test) {
     },
 
     /** Resolves with the connections of tenants that the server has. */
-    async tenantConnections(): Promise<number> {
-      const [row] = await control.query<{ count: number }>(sql`
-        select count(*)::integer as count from pg_stat_activity
-        where datname = current_database() and application_name = 'lessor'`)
-      return row?.count ?? 0
+    tenantConnections(): Promise<number> {
+      return atOnce(async () => {
+        const rows = await control.query<{ pid: number }>(sql`
+          select pid from pg_stat_activity
+          where datname = current_database() and application_name = 'lessor'`)
+        return rows.map(({ pid }) => pid)
+      })
     },
 
     /** Ends all connections that listen, so that no notification is heard. */

@@ -47,22 +47,18 @@ t.test('a server registered on one node is in use on all, heard or unheard', asy
     while (isDeaf) await cluster.deafen()
   })()
   try {
+    const patched = await a.call('PATCH', '/v1/servers/second', { body: { labels: { disk: 'fast' } } })
+    t.equal(patched.status, 200, JSON.stringify(patched.body))
+    // At once, on the node that does not poll while the test runs.
     t.match(
-      await b.call('PATCH', '/v1/servers/second', { body: { max_connections: 4, labels: { deaf: 'yes' } } }),
-      {
-        status: 200,
-      },
+      await b.call('POST', '/v1/tenants', { body: { name: 'labelled', server_labels: { disk: 'fast' } } }),
+      { status: 201, body: { tenant: { server: 'second' } } },
     )
+    const halved = await b.call('PATCH', '/v1/servers/second', { body: { max_connections: 4 } })
+    t.equal(halved.status, 200, JSON.stringify(halved.body))
     await until(
       async () => (await shares()).join() === '2,2',
       'both nodes have heard of fewer connections, one by polling',
-    )
-    t.match(
-      await a.call('POST', '/v1/tenants', { body: { name: 'labelled', server_labels: { deaf: 'yes' } } }),
-      {
-        status: 201,
-        body: { tenant: { server: 'second' } },
-      },
     )
   } finally {
     isDeaf = false

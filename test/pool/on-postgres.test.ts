@@ -6,6 +6,7 @@ import { openConnection } from '../../src/pool/open-connection.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { ident, sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
+import { atOnce } from '../support/at-once.ts'
 import { testDatabase } from '../support/database.ts'
 import { LIMITS } from './fake-driver.ts'
 
@@ -34,12 +35,14 @@ async function setUp(t: Parameters<typeof testDatabase>[0], changes: Partial<Poo
     await watcher.end()
   })
   const key = (tenantId: string) => ({ tenantId, generation: 1 })
-  const backends = async () => {
-    const [row] = await watcher<{ count: number }[]>`
-      select count(*)::int as count from pg_stat_activity
-      where datname = current_database() and pid <> pg_backend_pid()`
-    return row?.count ?? 0
+  // Not the autovacuum worker that may be in any database.
+  const pids = async () => {
+    const rows = await watcher<{ pid: number }[]>`
+      select pid from pg_stat_activity
+      where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()`
+    return rows.map(({ pid }) => pid)
   }
+  const backends = () => atOnce(pids)
   return { registry, key, backends, watcher }
 }
 
@@ -75,6 +78,19 @@ t.test('churning tenants never have more backends than the budget, draining ones
   t.ok(connectionsOpened > 6)
   await registry.close()
   t.equal(await backends(), 0)
+})
+
+t.test('arrays of text and of UUIDs go as parameters and come back as arrays', async (t) => {
+  const { registry, key } = await setUp(t)
+  const [text, ids] = [['a', 'b,"c\\'], ['11111111-2222-4333-8444-555555555555']]
+  t.same(
+    await registry.use(key('a'), new AbortController(), (db) =>
+      db.query(
+        sql`select ${text}::text[] as text, ${ids}::uuid[] as ids, 'x' = any(${['x', 'y']}) as "isIn"`,
+      ),
+    ),
+    [{ text, ids, isIn: true }],
+  )
 })
 
 t.test('a transaction commits, rolls back, and knows a silent rollback', async (t) => {

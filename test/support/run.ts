@@ -78,7 +78,11 @@ function tapCommand(): string {
 function report({ passed, failed, failures }: Tally, status: number): number {
   const missing =
     failed > 0 ? [] : passed === 0 ? ['no assertion ran'] : status !== 0 ? [`tap ended with ${status}`] : []
-  for (const failure of [...failures, ...missing]) console.log(`failed: ${failure}`)
+  for (const { name, why } of failures) {
+    console.log(`failed: ${name}`)
+    if (why !== '') console.log(why.replaceAll(/^/gm, '    '))
+  }
+  for (const each of missing) console.log(`failed: ${each}`)
   console.log(`${passed} passed, ${failed + missing.length} failed`)
   return status !== 0 ? status : failed + missing.length > 0 ? 1 : 0
 }

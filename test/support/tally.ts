@@ -4,9 +4,18 @@ import { Parser, type Result } from 'tap-parser'
 export interface Tally {
   readonly passed: number
   readonly failed: number
-  /** Full names of what failed. */
-  readonly failures: readonly string[]
+  readonly failures: readonly Failure[]
 }
+
+/** Failure is an assertion that failed. */
+export interface Failure {
+  /** Its full name and, as far as its diagnostics say, where it stands. */
+  readonly name: string
+  /** Beginning of what its diagnostics say: the difference, or the error. Empty when they say nothing. */
+  readonly why: string
+}
+
+const WHY_CHARACTERS = 2_000
 
 /**
  * tally counts the assertions in TAP text: the test points that close a subtest only repeat what is
@@ -25,25 +34,41 @@ export function tally(tap: string): Tally {
 class Count implements Tally {
   passed = 0
   failed = 0
-  failures: string[] = []
+  failures: Failure[] = []
   readonly #name: string
 
   constructor(name: string) {
     this.#name = name
   }
 
-  fail(name: string): void {
+  fail(name: string, why = ''): void {
     this.failed++
-    this.failures.push(this.#name === '' ? name : `${this.#name} > ${name}`)
+    this.#keep({ name, why })
   }
 
   add(inner: Count): void {
     this.passed += inner.passed
     this.failed += inner.failed
-    for (const failure of inner.failures) {
-      this.failures.push(this.#name === '' ? failure : `${this.#name} > ${failure}`)
-    }
+    for (const failure of inner.failures) this.#keep(failure)
   }
+
+  #keep({ name, why }: Failure): void {
+    this.failures.push({ name: this.#name === '' ? name : `${this.#name} > ${name}`, why })
+  }
+}
+
+/** Where an assertion stands, as far as its diagnostics say (tap's `at`). */
+function place({ diag }: Result): string {
+  const { fileName, lineNumber } = diag?.at ?? {}
+  return typeof lineNumber === 'number' ? ` (${fileName}:${lineNumber})` : ''
+}
+
+/** tap's own names: `diff` of values that were compared, `error` and `message` of what was thrown. */
+function why({ diag }: Result): string {
+  const said: unknown = diag?.diff ?? diag?.error ?? diag?.message ?? ''
+  return String(typeof said === 'string' ? said : JSON.stringify(said))
+    .trim()
+    .slice(0, WHY_CHARACTERS)
 }
 
 function follow(parser: Parser, count: Count): void {
@@ -56,7 +81,7 @@ function follow(parser: Parser, count: Count): void {
     if (inner === undefined) {
       if (point.skip || point.todo) return
       if (point.ok) count.passed++
-      else count.fail(point.name)
+      else count.fail(point.name + place(point), why(point))
       return
     }
     if (!point.ok && !point.todo && inner.failed === 0) inner.fail('not ok as a whole')

@@ -1,5 +1,3 @@
-import type postgres from 'postgres'
-
 /** An item of an array's text: in quotes, with backslashes before what is special, or bare. */
 const ITEM = /"((?:[^"\\]|\\.)*)"|([^,{}"]+)/gs
 
@@ -15,7 +13,7 @@ export const ARRAY_TYPES = {
   uuidArray: arrayType(2951),
 }
 
-function arrayType(oid: number): postgres.PostgresType<readonly string[]> {
+function arrayType(oid: number) {
   return {
     to: oid,
     from: [oid],
