@@ -14,7 +14,8 @@ const BACKEND_PID = sql`select pg_backend_pid() as pid`
  * whose socket is ours, so that closing it can be awaited to the end and a lost connection is never
  * reopened behind the engine's back.
  *
- * @throws the server's PostgresError, the socket's error, or `signal.reason`; no socket is left then
+ * @throws the server's PostgresError, the socket's error, or `signal.reason`; no socket is left then, and
+ *   the server has hung up, so that its backend counts no longer, unless it keeps silent for a second
  */
 export async function openConnection(
   target: ConnectionTarget,
@@ -22,19 +23,24 @@ export async function openConnection(
 ): Promise<DriverConnection> {
   signal.throwIfAborted()
   const sockets = new SocketSource(target)
-  const abort = () => sockets.destroy()
+  const abort = () => sockets.abandon()
   signal.addEventListener('abort', abort, { once: true })
   const handle = openHandle(target, sockets)
   try {
     const [row] = await runStatement(handle, BACKEND_PID)
+    signal.throwIfAborted()
     return new DriverConnection(handle, sockets, Number(row?.pid))
   } catch (error) {
-    sockets.destroy()
+    sockets.abandon()
+    await sockets.gone
     throw signal.aborted ? signal.reason : error
   } finally {
     signal.removeEventListener('abort', abort)
   }
 }
+
+/** Longest wait for the server to hang up on a login that was given up. */
+const GOODBYE_MS = 1_000
 
 /**
  * What the driver makes of the options that all handles have in common. It takes options that it has
@@ -82,7 +88,9 @@ function openHandle(target: ConnectionTarget, sockets: SocketSource): Sql {
 class SocketSource {
   readonly #target: ConnectionTarget
   readonly #session: Socket[] = []
-  #destroyed = false
+  /** The session's socket when it is ready for the start-up packet. */
+  #ready: Socket | undefined
+  #abandoned = false
   #opened = false
   /** Becomes true with the socket's first failure, some turns before it is closed. */
   isBroken = false
@@ -111,11 +119,12 @@ class SocketSource {
       this.cancelling -= 1
       return openSocket(this.#target, () => {})
     }
-    if (this.#opened || this.#destroyed) throw connectionClosed()
+    if (this.#opened || this.#abandoned) throw connectionClosed()
     this.#opened = true
     const socket = await openSocket(this.#target, (each) => {
       this.#session.push(each)
     })
+    this.#ready = socket
     socket.once('error', this.#fail)
     // A socket that closed already has emitted its event; the driver finds out when it writes.
     if (socket.closed) this.#end()
@@ -123,8 +132,29 @@ class SocketSource {
     return socket
   }
 
+  /** Resolves when nothing is left of the session. */
+  get gone(): Promise<void> {
+    return this.#ready === undefined ? Promise.resolve() : this.closed
+  }
+
+  /**
+   * abandon ends a session that is being opened. The server is to hang up: it may be counting a backend
+   * by now, which it ends when it reads that we have gone.
+   */
+  abandon(): void {
+    if (this.#abandoned) return
+    this.#abandoned = true
+    if (this.#ready === undefined || this.isBroken) {
+      this.destroy()
+      return
+    }
+    this.#ready.end()
+    const timer = setTimeout(() => this.destroy(), GOODBYE_MS)
+    void this.closed.then(() => clearTimeout(timer))
+  }
+
   destroy(): void {
-    this.#destroyed = true
+    this.#abandoned = true
     for (const socket of this.#session) socket.destroy()
   }
 }

@@ -4,6 +4,7 @@ import { openConnection } from '../../src/pool/open-connection.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { testDatabase } from '../support/database.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 
 const never = new AbortController().signal
 
@@ -92,6 +93,45 @@ t.test('an abort ends the opening with its reason', async (t) => {
   await t.rejects(openConnection(targetOf(url), AbortSignal.abort(reason)), reason)
   const controller = new AbortController()
   const opening = openConnection(targetOf(url), controller.signal)
+  controller.abort(reason)
+  await t.rejects(opening, reason)
+})
+
+t.test('an opening that is given up ends when the server has let go of it', async (t) => {
+  const { url } = await testDatabase(t)
+  const watcher = await openConnection(targetOf(url), never)
+  t.teardown(() => watcher.close())
+  // Logging in takes a while, in which the server counts the backend (event triggers on login:
+  // PostgreSQL 17 and later).
+  for (const each of [
+    sql`create function slow() returns event_trigger language plpgsql as 'begin perform pg_sleep(0.3); end'`,
+    sql`create event trigger slow on login execute function slow()`,
+  ]) {
+    await watcher.run(each).result
+  }
+  const opened = async () =>
+    (
+      await watcher.run(sql`
+        select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+          and backend_type = 'client backend'`).result
+    ).length
+  const reason = new Error('too late')
+  const controller = new AbortController()
+  const opening = openConnection(targetOf(url), controller.signal)
+  while ((await opened()) === 0);
+  controller.abort(reason)
+  await t.rejects(opening, reason)
+  t.equal(await opened(), 0)
+})
+
+t.test('an opening that is given up does not wait for a server that is silent', async (t) => {
+  const { url } = await testDatabase(t)
+  const proxy = await TcpProxy.start(t, url)
+  proxy.inflict({ kind: 'silence' })
+  const reason = new Error('too late')
+  const controller = new AbortController()
+  const opening = openConnection(targetOf(proxy.url(url)), controller.signal)
+  while (proxy.openings.length === 0) await new Promise(setImmediate)
   controller.abort(reason)
   await t.rejects(opening, reason)
 })
