@@ -36,10 +36,10 @@ t.test('many services that start at once run each migration once', async (t) => 
   const { url } = await testDatabase(t)
   const migrations = await files(t, {
     '000001-table.sql': 'create table ran (version integer)',
-    '000002-slow.sql': 'insert into ran values (2); select pg_sleep(0.2)',
+    '000002-slow.sql': 'insert into ran values (2); select pg_sleep(2.2)',
     '000003-last.sql': 'insert into ran values (3)',
   })
-  const starters = Array.from({ length: 6 }, () => new ControlDatabase({ url, statementTimeoutMs: 100 }))
+  const starters = Array.from({ length: 6 }, () => new ControlDatabase({ url, statementTimeoutMs: 2_000 }))
   t.teardown(() => Promise.all(starters.map((db) => db.close())))
   const ran = await Promise.all(starters.map((db) => migrate(db, migrations)))
   t.same(

@@ -10,8 +10,8 @@ t.test('connections that fall silent for good are replaced, and whoever waits on
   const db = new ControlDatabase({
     url: proxy.url(url),
     maxConnections: 2,
-    statementTimeoutMs: 300,
-    connectTimeoutMs: 200,
+    statementTimeoutMs: 500,
+    connectTimeoutMs: 2_500,
   })
   t.teardown(() => db.close())
   const one = () => db.query(sql`select 1 as one`)
@@ -39,8 +39,8 @@ t.test('a connection that falls silent costs the others nothing', async (t) => {
   const db = new ControlDatabase({
     url: proxy.url(url),
     maxConnections: 2,
-    statementTimeoutMs: 1_000,
-    connectTimeoutMs: 200,
+    statementTimeoutMs: 500,
+    connectTimeoutMs: 2_500,
   })
   t.teardown(() => db.close())
   const silent = Promise.withResolvers<void>()
@@ -65,7 +65,7 @@ t.test('a connection that falls silent costs the others nothing', async (t) => {
 t.test('a transaction whose connection falls silent between two statements is told as well', async (t) => {
   const { url } = await testDatabase(t)
   const proxy = await TcpProxy.start(t, url)
-  const db = new ControlDatabase({ url: proxy.url(url), statementTimeoutMs: 300, connectTimeoutMs: 200 })
+  const db = new ControlDatabase({ url: proxy.url(url), statementTimeoutMs: 500, connectTimeoutMs: 2_500 })
   t.teardown(() => db.close())
   await t.rejects(
     db.transaction(async (tx) => {

@@ -14,15 +14,15 @@ interface Scope {
   teardown(fn: () => Promise<void>): void
 }
 
-/** Times so short that a fault of a second is a long one. */
+/** Times so short that a test can wait for them, and so long that a busy machine does not run into them. */
 const SHORT: Environment = {
   LOG_LEVEL: 'warn',
   POOL_MAX_CONNECTIONS: '3',
-  POOL_ACQUIRE_TIMEOUT_MS: '1000',
-  POOL_CONNECT_TIMEOUT_MS: '500',
-  POOL_DRAIN_TIMEOUT_MS: '1000',
-  STATEMENT_TIMEOUT_MS: '1000',
-  REQUEST_TIMEOUT_MS: '2000',
+  POOL_ACQUIRE_TIMEOUT_MS: '4000',
+  POOL_CONNECT_TIMEOUT_MS: '3000',
+  POOL_DRAIN_TIMEOUT_MS: '4000',
+  STATEMENT_TIMEOUT_MS: '4000',
+  REQUEST_TIMEOUT_MS: '8000',
   BREAKER_BASE_MS: '50',
   BREAKER_MAX_MS: '400',
 }
