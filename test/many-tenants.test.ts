@@ -38,8 +38,6 @@ t.test('200 tenants share 50 places: every answer is right, and no limit is pass
     POOL_MAX_ENTRIES: String(RESIDENT),
     SERVER_MAX_CONNECTIONS: String(CONNECTIONS),
     POOL_MAX_CONNECTIONS: '2',
-    POOL_ACQUIRE_TIMEOUT_MS: '60000',
-    REQUEST_TIMEOUT_MS: '120000',
   })
   const tenants: TestTenant[] = []
   await inParallel(

@@ -11,6 +11,7 @@ import { ControlDatabase } from '../src/control/control-database.ts'
 import { sql } from '../src/pool/statement.ts'
 import { generateVaultKeys } from '../src/vault/key-ring.ts'
 import { testDatabase } from './support/database.ts'
+import { PATIENT } from './support/patient.ts'
 import { type Service, startService } from './support/service.ts'
 
 const OPERATOR_KEY = 'operator-key-for-the-tests-0123456789'
@@ -62,6 +63,7 @@ async function startBusy(t: Scope, directory: string, environment: Record<string
       DATABASE_URL: database.url,
       OPERATOR_KEY,
       VAULT_KEYS: generateVaultKeys(),
+      ...PATIENT,
       ...environment,
     },
   })

@@ -1,11 +1,12 @@
 import postgres from 'postgres'
 import t from 'tap'
 import { errorCode } from '../../src/pool/driver-errors.ts'
+import { PATIENT } from '../support/patient.ts'
 import { withAdmin } from '../support/template.ts'
 import { eventually } from './eventually.ts'
 import { TENANT_LOGIN } from './logins.ts'
 import { OwnServer } from './own-server.ts'
-import { PATIENT, Stage } from './stage.ts'
+import { Stage } from './stage.ts'
 
 const SLOTS = 32
 /** For the service's connections as superuser and the test's own: control 2, listener 1, administrators 3, tests. */

@@ -27,14 +27,6 @@ const SHORT: Environment = {
   BREAKER_MAX_MS: '400',
 }
 
-/** Times for a fault in which nothing hangs: a machine that is merely slow must not run into any of them. */
-export const PATIENT: Environment = {
-  POOL_ACQUIRE_TIMEOUT_MS: '15000',
-  POOL_CONNECT_TIMEOUT_MS: '15000',
-  STATEMENT_TIMEOUT_MS: '15000',
-  REQUEST_TIMEOUT_MS: '30000',
-}
-
 const NO_PROBE = { tenant: { half_open: 0 }, server: { half_open: 0 } }
 
 export interface StageOptions {

@@ -1,9 +1,10 @@
 import t from 'tap'
 import { testDatabase } from '../support/database.ts'
+import { PATIENT } from '../support/patient.ts'
 import { withAdmin } from '../support/template.ts'
 import { eventually } from './eventually.ts'
 import { TENANT_LOGIN } from './logins.ts'
-import { PATIENT, Stage } from './stage.ts'
+import { Stage } from './stage.ts'
 
 /** Fast statements that one connection may carry at once; src/pool/sharing.ts. */
 const SHARED = 16

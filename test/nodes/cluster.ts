@@ -7,6 +7,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { atOnce } from '../support/at-once.ts'
 import { testDatabase } from '../support/database.ts'
+import { PATIENT } from '../support/patient.ts'
 import { type Service, startService } from '../support/service.ts'
 
 const OPERATOR_KEY = 'operator-key-for-the-tests-0123456789'
@@ -48,6 +49,7 @@ export async function openCluster(t: Test) {
     const service = startService(t, {
       directory,
       environment: {
+        ...PATIENT,
         DATABASE_URL: url,
         OPERATOR_KEY,
         VAULT_KEYS: vaultKeys,

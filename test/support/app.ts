@@ -7,6 +7,7 @@ import { createLogger } from '../../src/http/logger.ts'
 import { createLessor, type Lessor } from '../../src/lessor.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from './database.ts'
+import { PATIENT } from './patient.ts'
 
 /** Scope is what ends: a tap test, or tap itself for a whole file. */
 interface Scope {
@@ -55,6 +56,7 @@ export async function testApp(
     OPERATOR_KEY: operatorKey,
     VAULT_KEYS: vaultKeys,
     CONTROL_MAX_CONNECTIONS: '4',
+    ...PATIENT,
     ...environment,
   })
   const lines: string[] = []
