@@ -1,11 +1,13 @@
 import type { Lane } from './lane.ts'
-import { Turns } from './turns.ts'
+import { type Late, Turns } from './turns.ts'
 
 export interface LanesOptions {
   readonly max: number
   readonly open: () => Promise<Lane>
   /** How long an unused connection stays open. */
   readonly idleMs: number
+  /** Longest wait for a connection while all are in use; undefined when work has no limit. */
+  readonly waitMs: number | undefined
 }
 
 /** Lanes are the few connections of one handle to a database; each serves one holder at a time. */
@@ -17,16 +19,20 @@ export class Lanes {
   readonly #held = new Set<Lane>()
   /** Work that has its turn, whether its lane is open yet or not. */
   readonly #running = new Set<Promise<unknown>>()
+  readonly #late: Late | undefined
   #closing: Promise<void> | undefined
 
   constructor(options: LanesOptions) {
+    const { max, waitMs } = options
     this.#options = options
-    this.#turns = new Turns(options.max)
+    this.#turns = new Turns(max)
+    this.#late = waitMs === undefined ? undefined : { ms: waitMs, error: () => noneFree(max, waitMs) }
   }
 
   /**
    * use runs `work` on a lane, an idle one or a new one, when its turn has come.
-   * @throws what `open` throws, what `work` throws, Error CONNECTION_ENDED after `close`
+   * @throws what `open` throws, what `work` throws; Error CONNECT_TIMEOUT when no turn came in time,
+   *   CONNECTION_ENDED after `close`
    */
   use<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
     return this.#turns.run(async () => {
@@ -38,7 +44,7 @@ export class Lanes {
       } finally {
         this.#running.delete(running)
       }
-    })
+    }, this.#late)
   }
 
   /** close lets what runs end, cuts it at the deadline, and closes the connections. Memoised. */
@@ -91,7 +97,13 @@ export class Lanes {
   }
 }
 
-/** With the driver's own code for it. */
+/** With the driver's own codes for these. */
+function noneFree(max: number, ms: number): Error {
+  return Object.assign(new Error(`All ${max} connections were in use for ${ms} ms.`), {
+    code: 'CONNECT_TIMEOUT',
+  })
+}
+
 function ended(): Error {
   return Object.assign(new Error('The database handle was closed.'), { code: 'CONNECTION_ENDED' })
 }

@@ -33,11 +33,15 @@ const BEGIN = sql`begin`
 export class PostgresDatabase implements ScriptDb {
   readonly #options: PostgresDatabaseOptions
   readonly #lanes: Lanes
+  /** Longest wait for an answer; undefined when statements have no limit. */
+  readonly #patienceMs: number | undefined
 
   constructor(options: PostgresDatabaseOptions) {
     this.#options = options
-    const { idleMs, maxConnections: max } = options
-    this.#lanes = new Lanes({ max, idleMs, open: () => this.#open() })
+    const { connectTimeoutMs, idleMs, maxConnections: max, statementTimeoutMs } = options
+    this.#patienceMs = statementTimeoutMs === 0 ? undefined : statementTimeoutMs + connectTimeoutMs
+    const waitMs = this.#patienceMs && this.#patienceMs + connectTimeoutMs
+    this.#lanes = new Lanes({ max, idleMs, waitMs, open: () => this.#open() })
   }
 
   query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
@@ -83,11 +87,7 @@ export class PostgresDatabase implements ScriptDb {
     }
     const deadline = AbortSignal.timeout(connectTimeoutMs)
     try {
-      const connection = await openConnection(target, deadline)
-      return new Lane(
-        connection,
-        statementTimeoutMs === 0 ? undefined : statementTimeoutMs + connectTimeoutMs,
-      )
+      return new Lane(await openConnection(target, deadline), this.#patienceMs)
     } catch (error) {
       throw this.#cannotUse(deadline.aborted ? connectTimeout(connectTimeoutMs) : error)
     }

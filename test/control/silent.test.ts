@@ -62,6 +62,24 @@ t.test('a connection that falls silent costs the others nothing', async (t) => {
   t.match(await db.query(sql`select id from kept`), [{ id: 1 }])
 })
 
+t.test('whoever waits for a connection that does not come free is told', async (t) => {
+  const { url } = await testDatabase(t)
+  const db = new ControlDatabase({ url, maxConnections: 1, statementTimeoutMs: 500, connectTimeoutMs: 2_500 })
+  t.teardown(() => db.close())
+  const over = Promise.withResolvers<void>()
+  const holding = db.transaction(async (tx) => {
+    await over.promise
+    return tx.query(sql`select 1 as one`)
+  })
+  await t.rejects(db.ping(), {
+    code: 'CONTROL_UNAVAILABLE',
+    cause: { code: 'CONNECT_TIMEOUT', message: 'All 1 connections were in use for 5500 ms.' },
+  })
+  over.resolve()
+  t.match(await holding, [{ one: 1 }], 'who has it goes on')
+  t.match(await db.query(sql`select 2 as two`), [{ two: 2 }], 'and its place is free again')
+})
+
 t.test('a transaction whose connection falls silent between two statements is told as well', async (t) => {
   const { url } = await testDatabase(t)
   const proxy = await TcpProxy.start(t, url)
