@@ -304,9 +304,10 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
   #sendCancel(slot: Slot, now: number): void {
     const [first] = slot.flights
     if (first === undefined) throw new Error('bug: a cancel request without a statement')
-    first.cancelledAt = now
+    if (first.cancelledAt === undefined) this.#engine.counters.cancelled += 1
+    first.cancelledAt ??= now
+    first.cancelSentAt = now
     slot.fences += 1
-    this.#engine.counters.cancelled += 1
     const lift = () => {
       slot.fences -= 1
       this.#settle(slot)

@@ -9,6 +9,12 @@ const WATCH_AFTER_MS = 100
 const TIMEOUT_GRACE_MS = 500
 /** How long the server may take to obey a cancel request or a goodbye before the socket is dropped. */
 const OBEY_MS = 5_000
+/**
+ * How long until a cancel request is sent again. PostgreSQL drops one that comes before it has read the
+ * statement (src/backend/tcop/postgres.c, ProcessInterrupts: nothing to cancel while it reads a command), as
+ * when the backend got no time on a busy machine.
+ */
+const AGAIN_MS = 500
 
 /**
  * overdue looks at one connection's deadlines and says what is due: `cancel` what it runs, or
@@ -55,7 +61,10 @@ function doomFirst(slot: Slot): void {
 function firstDue(slot: Slot, now: number): 'cancel' | 'destroy' | undefined {
   const [first] = slot.flights
   if (first === undefined) return undefined
-  if (first.cancelledAt !== undefined) return now - first.cancelledAt >= OBEY_MS ? 'destroy' : undefined
+  if (first.cancelledAt !== undefined && now - first.cancelledAt >= OBEY_MS) return 'destroy'
+  if (first.cancelSentAt !== undefined && (slot.fences > 0 || now - first.cancelSentAt < AGAIN_MS)) {
+    return undefined
+  }
   // A cancel request hits whatever the connection runs when it arrives, so it is not sent while a
   // neighbour could be hit that is to live.
   const isSafe = slot.state === 'held' || slot.flights.every(({ doomed }) => doomed !== undefined)

@@ -29,8 +29,10 @@ export interface Flight {
   readonly isSlow: boolean
   /** Why it has to stop; what its caller gets instead of the server's 57014. */
   doomed: LessorError | undefined
-  /** When the cancel request left; undefined until it may be sent without hitting a neighbour. */
+  /** When the first cancel request left; undefined until it may be sent without hitting a neighbour. */
   cancelledAt: number | undefined
+  /** When the last one left. */
+  cancelSentAt: number | undefined
   unwatch: (() => void) | undefined
 }
 
@@ -102,6 +104,7 @@ export class Slot {
       isSlow,
       doomed: undefined,
       cancelledAt: undefined,
+      cancelSentAt: undefined,
       unwatch: undefined,
     }
     this.#flights.push(flight)

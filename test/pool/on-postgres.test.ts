@@ -146,6 +146,35 @@ t.test('a transaction commits, rolls back, and knows a silent rollback', async (
   t.equal(registry.snapshot('a')?.connections.idle, 1, 'the connection is clean and kept')
 })
 
+t.test('a cancel request that comes before the server has read the statement is sent again', async (t) => {
+  const { registry, key } = await setUp(t)
+  const caller = new AbortController()
+  const [row] = await registry.use(key('a'), caller, (db) =>
+    db.query<{ pid: number }>(sql`select pg_backend_pid() as pid`),
+  )
+  const pid = Number(row?.pid)
+  process.kill(pid, 'SIGSTOP')
+  try {
+    const gone = t.rejects(
+      registry.use(key('a'), caller, (db) => db.query(sql`select pg_sleep(300)`)),
+      { code: 'CLIENT_CLOSED_REQUEST' },
+    )
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    caller.abort()
+    while (registry.counters().cancelled === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    // The signal waits for the backend, which has read nothing yet.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    process.kill(pid, 'SIGCONT')
+    await gone
+  } finally {
+    process.kill(pid, 'SIGCONT')
+  }
+  const [next] = await registry.use(key('a'), new AbortController(), (db) =>
+    db.query<{ pid: number }>(sql`select pg_backend_pid() as pid`),
+  )
+  t.equal(Number(next?.pid), pid, 'the connection is kept')
+})
+
 t.test('a caller who goes away stops his statement at the server', async (t) => {
   const { registry, key, watcher } = await setUp(t)
   const caller = new AbortController()

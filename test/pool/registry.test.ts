@@ -457,11 +457,51 @@ t.test('a statement that does not obey a cancel request loses its connection', a
   connection.obeys = false
   await move(15_500)
   t.equal(connection.cancels, 1)
-  await move(4_999)
+  await move(499)
+  t.equal(connection.cancels, 1)
+  await move(1)
+  t.equal(connection.cancels, 2, 'it is asked again')
+  await move(4_499)
   t.equal(connection.state, 'open')
   await move(1)
   await late
   t.equal(connection.state, 'gone')
+})
+
+t.test('a cancel request that came too early for the server is sent again', async (t) => {
+  const { use, driver, move, registry } = setUp({ maxConnections: 1 })
+  const caller = new AbortController()
+  const gone = t.rejects(use('a', 1, caller), { code: 'CLIENT_CLOSED_REQUEST' })
+  await settle()
+  const connection = only(driver)
+  connection.obeys = false
+  await move(200)
+  caller.abort()
+  await move(10)
+  t.equal(connection.cancels, 1)
+  connection.obeys = true
+  await move(500)
+  await gone
+  t.equal(connection.cancels, 2)
+  t.equal(connection.state, 'open', 'the connection is kept')
+  t.equal(registry.counters().cancelled, 1, 'it counts as one')
+})
+
+t.test('a cancel request that is still under way is not sent again', async (t) => {
+  const { use, driver, move } = setUp({ maxConnections: 1 })
+  const caller = new AbortController()
+  const gone = t.rejects(use('a', 1, caller), { code: 'CLIENT_CLOSED_REQUEST' })
+  await settle()
+  const connection = only(driver)
+  const held = Promise.withResolvers<void>()
+  connection.cancelsHeld = held.promise
+  await move(200)
+  caller.abort()
+  await move(2_000)
+  t.equal(connection.cancels, 1)
+  held.resolve()
+  await settle()
+  await gone
 })
 
 t.test('a lost connection fails what ran on it, and the next statement gets another', async (t) => {
