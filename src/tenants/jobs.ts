@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isLessorError, LessorError } from '../errors.ts'
 import { errorCode } from '../pool/driver-errors.ts'
 import type { Db } from '../pool/statement.ts'
@@ -13,6 +14,12 @@ import {
   renewClaim,
   takeJob,
 } from './job-store.ts'
+
+/** Long enough together for a connection that was cut, or a server that changes its leader quickly. */
+const PAUSES_MS = [100, 400, 1_600]
+/** A server that does not even refuse is not back so soon. */
+const LONGEST_TRY_MS = 2_000
+const FIRST_RETRY_MS = 5_000
 
 /** ClaimLostError says that somebody else works on the job now, so that this process must stop. */
 export class ClaimLostError extends Error {
@@ -61,7 +68,7 @@ export class Claim {
   /** release leaves the job to whoever takes it next: at once when this process closes, else later after each attempt. */
   async release(error: unknown): Promise<void> {
     const closing = isLessorError(error, 'SHUTTING_DOWN')
-    const retryMs = closing ? 0 : this.#ticket.claimMs * Math.min(this.job.attempts, 10)
+    const retryMs = closing ? 0 : retryPause(this.#ticket.claimMs, this.job.attempts)
     await releaseJob(this.#db, this.#ticket, { error: errorCode(error) ?? 'INTERNAL', retryMs })
   }
 }
@@ -135,11 +142,31 @@ export class Jobs {
     })
   }
 
+  /**
+   * persist runs `work`, which must be idempotent, and again after a pause each time that a server could
+   * not be reached, until the pauses are used up, a try took too long, or the service
+   * closes.
+   * @throws what `work` throws last
+   */
+  async persist<T>(work: () => Promise<T>): Promise<T> {
+    for (const pauseMs of PAUSES_MS) {
+      const since = performance.now()
+      try {
+        return await work()
+      } catch (error) {
+        const isSilent = performance.now() - since > LONGEST_TRY_MS
+        if (!isUnreachable(error) || isSilent || this.closing) throw error
+        await sleep(pauseMs, undefined, { signal: this.signal }).catch(() => {})
+      }
+    }
+    return work()
+  }
+
   /** fail reports a failed attempt and leaves the job to a later one. Never rejects. */
   async fail(claim: Claim, error: unknown): Promise<void> {
     this.#observer.failed(claim.job, error)
     try {
-      await claim.release(error)
+      await this.persist(() => claim.release(error))
     } catch (releaseError) {
       // The claim runs out by itself.
       this.#observer.failed(claim.job, releaseError)
@@ -165,6 +192,15 @@ export class Jobs {
       this.#running.delete(running)
     }
   }
+}
+
+function isUnreachable(error: unknown): boolean {
+  return isLessorError(error, 'CONTROL_UNAVAILABLE') || isLessorError(error, 'SERVER_UNAVAILABLE')
+}
+
+/** A job that failed is tried again soon at first, then after ever longer pauses. */
+function retryPause(claimMs: number, attempts: number): number {
+  return Math.min(Math.min(claimMs, FIRST_RETRY_MS) * 2 ** (attempts - 1), 10 * claimMs)
 }
 
 function held(holds: boolean): void {

@@ -213,9 +213,11 @@ export class Onboarding {
   /** Takes back a failed onboarding, or leaves that to whoever takes the job next. Never rejects. */
   async #undo(claim: Claim, work: Work, reached: string): Promise<'active' | 'undone' | 'left'> {
     try {
-      if (await this.#isActiveAfterAll(claim, work.tenant.id)) return 'active'
-      await this.#takeBack(work, reached)
-      return 'undone'
+      return await this.#options.jobs.persist(async () => {
+        if (await this.#isActiveAfterAll(claim, work.tenant.id)) return 'active'
+        await this.#takeBack(work, reached)
+        return 'undone'
+      })
     } catch (error) {
       await this.#options.jobs.fail(claim, error)
       return 'left'

@@ -80,7 +80,7 @@ export async function openFeed(t: Test, db: Db, options: Partial<ChangeFeedOptio
 
 /** until resolves when a condition holds; asked again and again, since nothing tells of it. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + 60_000
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`in vain: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 20
 /** Far beyond what any of it takes: only a defect runs into it. */
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 60_000
 
 /**
  * eventually resolves when `look` finds nothing that is still missing, with the milliseconds it took.

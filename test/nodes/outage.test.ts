@@ -13,7 +13,7 @@ t.test(
       TENANT_CACHE_SECONDS: '1',
       API_KEY_CACHE_SECONDS: '1',
       CHANGE_POLL_MS: '50',
-      NODE_LEASE_SECONDS: '1',
+      NODE_LEASE_SECONDS: '6',
     })
     const [tenant, stranger] = [await onboard(), await onboard()]
     const list = async () => (await tenant.inject({ url: '/v1/users' })).statusCode

@@ -243,6 +243,43 @@ for (const committed of [true, false]) {
   )
 }
 
+for (const outages of [2, 50]) {
+  const outcome = outages === 2 ? 'is taken back all the same' : 'is left to whoever comes next'
+  t.test(`a failed onboarding whose undo meets ${outages} outages ${outcome}`, async (t) => {
+    const lost = new LessorError('CONTROL_UNAVAILABLE')
+    let left = 0
+    const away = async <T>(work: () => Promise<T>): Promise<T> => {
+      if (left === 0) return work()
+      left -= 1
+      throw lost
+    }
+    const house = await openHouse(t, {
+      url,
+      afterStep: (_kind, step) => {
+        if (step !== 'key' || left > 0) return
+        left = outages
+        throw lost
+      },
+      wrapDb: (db) => ({
+        query: (statement) => away(() => db.query(statement)),
+        script: (text) => db.script(text),
+        transaction: (fn) => away(() => db.transaction(fn)),
+      }),
+    })
+    const name = `outages ${outages}`
+    await t.rejects(house.tenants.onboard({ name }), lost)
+    left = 0
+    const { records } = await house.tenants.list({ limit: 10, name })
+    if (outages === 2) {
+      t.same(records, [])
+      t.same(house.failures, [])
+    } else {
+      t.match(records, [{ status: 'provisioning', job: { kind: 'onboard', step: 'key' } }])
+      t.ok(house.failures.length > 0, 'and it is told')
+    }
+  })
+}
+
 t.test('fifty onboardings at once all succeed, and try out logins within the budgets', async (t) => {
   let open = 0
   let most = 0
