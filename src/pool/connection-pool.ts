@@ -453,7 +453,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
   }
 
   #wantsMore(): boolean {
-    if (this.#ended !== undefined || this.#credential.isReading) return false
+    if (this.#ended !== undefined || this.#credential.isDoubted) return false
     if (this.#slots.size >= this.maxConnections || this.#opening >= this.#line.size) return false
     return !this.#isShared || this.#opening < this.#line.demand(this.#opening + 1)
   }
@@ -473,13 +473,15 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     } catch (error) {
       const refused = openError(error)
       const isReadAgain = this.#opening === this.#slots.size && this.#credential.isSuspect(refused)
-      if (isReadAgain) this.#engine.breakers.abandoned(this.tenantId, this.server)
-      else this.#engine.breakers.failed(this.tenantId, this.server, refused)
+      if (isReadAgain) {
+        this.#credential.doubt()
+        this.#engine.breakers.abandoned(this.tenantId, this.server)
+      } else this.#engine.breakers.failed(this.tenantId, this.server, refused)
       this.#opening -= 1
       this.#engine.budgets.opened(this)
       this.#forget(slot)
-      if (!isReadAgain) this.#openFailed(refused)
-      else if (this.#slots.size === 0) await this.#readAgain()
+      if (this.#slots.size === 0 && this.#credential.isDoubted) await this.#readAgain()
+      else if (!isReadAgain) this.#openFailed(refused)
       return
     }
     this.#credential.worked()

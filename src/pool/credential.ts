@@ -10,6 +10,7 @@ export class Credential {
   readonly #locate: () => Promise<ConnectionTarget>
   #target: ConnectionTarget
   #mayBeStale = true
+  #isDoubted = false
   #isReading = false
 
   constructor(target: ConnectionTarget, locate: () => Promise<ConnectionTarget>) {
@@ -21,9 +22,9 @@ export class Credential {
     return this.#target
   }
 
-  /** True while it is read again: until then no login makes sense. */
-  get isReading(): boolean {
-    return this.#isReading
+  /** True from a refused login on until it was read again: meanwhile no other login makes sense. */
+  get isDoubted(): boolean {
+    return this.#isDoubted || this.#isReading
   }
 
   /** isSuspect says whether an opening failed for a reason that reading it again may cure. */
@@ -31,14 +32,21 @@ export class Credential {
     return this.#mayBeStale && isLoginRefused(error)
   }
 
+  /** doubt says that a login was refused, so that it has to be read again. */
+  doubt(): void {
+    this.#isDoubted = true
+  }
+
   /** worked says that a login was let in. */
   worked(): void {
     this.#mayBeStale = true
+    this.#isDoubted = false
   }
 
   /** readAgain reads it once more. @throws what locating the tenant throws */
   async readAgain(): Promise<void> {
     this.#isReading = true
+    this.#isDoubted = false
     try {
       const target = await this.#locate()
       if (target.server !== this.#target.server) {

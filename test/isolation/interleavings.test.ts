@@ -46,6 +46,8 @@ async function open(t: Test, placement: 'row' | 'role') {
     ROW_MAX_CONNECTIONS: '1',
     POOL_MAX_CONNECTIONS: '1',
     ISOLATION_CRON: 'off',
+    // What is cancelled lives as long where others have been sent behind it.
+    STATEMENT_TIMEOUT_MS: '5000',
   })
   const ids: string[] = []
   for (let i = 0; i < TENANTS; i++) {

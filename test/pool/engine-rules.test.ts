@@ -44,6 +44,13 @@ function setUp(changes: Partial<PoolLimits> = {}, where: (tenantId: string) => s
 
 const refused = (code: string) => Object.assign(new Error('no'), { code })
 
+/** codeOf resolves with how a caller ended. */
+const codeOf = (work: Promise<unknown>) =>
+  work.then(
+    () => 'ok',
+    (error: { code?: string }) => error.code,
+  )
+
 t.test(
   'thrash lengthens a tenant’s idle time, within bounds, and coming back late shortens it again',
   async (t) => {
@@ -215,6 +222,85 @@ t.test('a data server that hangs holds half of the openings, and one once it has
     ...Array.from({ length: 3 }, () => 'POOL_OPEN_FAILED'),
     ...Array.from({ length: 2 }, () => 'SERVER_UNAVAILABLE'),
   ])
+})
+
+t.test('refused logins are not made up for before the credential was read again', async (t) => {
+  const { driver, use, visit, move, located } = setUp({ maxConnections: 3 })
+  await visit('a')
+  driver.automatic = false
+  for (const each of driver.live) each.lose()
+  await settle()
+  let logins = 0
+  driver.onOpening = () => {
+    logins += 1
+  }
+  const callers = Promise.all(Array.from({ length: 20 }, () => codeOf(use('a'))))
+  await settle()
+  t.equal(driver.openings.size, 3)
+  for (const left of [2, 1]) {
+    const [next] = driver.openings
+    next?.finish(refused('28000'))
+    await move(10)
+    t.equal(driver.openings.size, left)
+    t.equal(located.length, 1)
+  }
+  const [last] = driver.openings
+  last?.finish(refused('28000'))
+  await move(10)
+  t.equal(located.length, 2, 'now it is read again')
+  t.equal(driver.openings.size, 3)
+  for (const each of [...driver.openings]) {
+    each.finish(refused('28000'))
+    await move(10)
+  }
+  const codes = await callers
+  t.strictSame([...new Set(codes)], ['POOL_OPEN_FAILED'])
+  t.equal(logins, 6)
+})
+
+t.test('a login that is let in after another was refused ends the doubt', async (t) => {
+  const { driver, use, visit, move, located, answerAll } = setUp({ maxConnections: 2 })
+  await visit('a')
+  driver.automatic = false
+  for (const each of driver.live) each.lose()
+  await settle()
+  const work = [use('a'), use('a')]
+  await settle()
+  const [one, other] = driver.openings
+  one?.finish(refused('28000'))
+  await move(10)
+  t.equal(driver.openings.size, 1)
+  other?.finish()
+  await settle()
+  await answerAll()
+  await Promise.all(work)
+  t.equal(located.length, 1)
+  const [busy] = driver.live
+  busy?.lose()
+  await settle()
+  const more = [use('a'), use('a')]
+  await settle()
+  t.equal(driver.openings.size, 2, 'others are opened again')
+  for (const each of [...driver.openings]) each.finish()
+  await answerAll()
+  await Promise.all(more)
+})
+
+t.test('another failure after a refused login has the credential read again all the same', async (t) => {
+  const { driver, use, visit, move, located } = setUp({ maxConnections: 2 })
+  await visit('a')
+  driver.automatic = false
+  for (const each of driver.live) each.lose()
+  await settle()
+  const callers = Promise.all([codeOf(use('a')), codeOf(use('a'))])
+  await settle()
+  const [one, other] = driver.openings
+  one?.finish(refused('28000'))
+  await move(10)
+  other?.finish(refused('ETIMEDOUT'))
+  await move(10)
+  t.equal(located.length, 2)
+  t.strictSame(await callers, ['TENANT_UNAVAILABLE', 'TENANT_UNAVAILABLE'], 'and the breaker decides')
 })
 
 t.test('forgive ends a pause: what failed was mended', async (t) => {

@@ -4,7 +4,7 @@ import { systemClock } from '../../src/clock.ts'
 import type { ConnectionTarget, PoolLimits } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
-import { ident, sql } from '../../src/pool/statement.ts'
+import { type Db, ident, sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { atOnce } from '../support/at-once.ts'
 import { testDatabase } from '../support/database.ts'
@@ -101,6 +101,30 @@ t.test('arrays of text and of UUIDs go as parameters and come back as arrays', a
     ),
     [{ text, ids, isIn: true }],
   )
+})
+
+t.test('a statement that fails after some of its rows leaves the next result as it is', async (t) => {
+  const { registry, key } = await setUp(t, { maxConnections: 1 })
+  const use = <T>(fn: (db: Db) => Promise<T>) => registry.use(key('a'), new AbortController(), fn)
+  const fails = (db: Db) => db.query(sql`select 1 / (5 - i) from generate_series(1, 9) i`)
+  const two = (db: Db) => db.query(sql`select i from generate_series(1, 2) i`)
+  for (let i = 0; i < 2; i++) {
+    await t.rejects(use(fails), { code: '22012' })
+    await t.rejects(use(fails), { code: '22012' })
+    const rows = await use(two)
+    t.same(rows, [{ i: 1 }, { i: 2 }])
+    t.equal(rows.length, 2)
+  }
+  await t.rejects(use(fails), { code: '22012' })
+  t.same(await use((db) => db.query(sql`select where false`)), [])
+  await t.rejects(
+    use((db) => db.transaction(async (tx) => fails(tx))),
+    { code: '22012' },
+  )
+  t.same(await use(two), [{ i: 1 }, { i: 2 }])
+  const [failed, rows] = await Promise.allSettled([use(fails), use(two)])
+  t.match(failed, { status: 'rejected' })
+  t.same(rows, { status: 'fulfilled', value: [{ i: 1 }, { i: 2 }] }, 'one that was sent right behind it')
 })
 
 t.test('a transaction commits, rolls back, and knows a silent rollback', async (t) => {
