@@ -11,7 +11,7 @@ t.test('connections that fall silent for good are replaced, and whoever waits on
     url: proxy.url(url),
     maxConnections: 2,
     statementTimeoutMs: 500,
-    connectTimeoutMs: 2_500,
+    connectTimeoutMs: 1_500,
   })
   t.teardown(() => db.close())
   const one = () => db.query(sql`select 1 as one`)
@@ -40,7 +40,7 @@ t.test('a connection that falls silent costs the others nothing', async (t) => {
     url: proxy.url(url),
     maxConnections: 2,
     statementTimeoutMs: 500,
-    connectTimeoutMs: 2_500,
+    connectTimeoutMs: 1_500,
   })
   t.teardown(() => db.close())
   const silent = Promise.withResolvers<void>()
@@ -64,7 +64,7 @@ t.test('a connection that falls silent costs the others nothing', async (t) => {
 
 t.test('whoever waits for a connection that does not come free is told', async (t) => {
   const { url } = await testDatabase(t)
-  const db = new ControlDatabase({ url, maxConnections: 1, statementTimeoutMs: 500, connectTimeoutMs: 2_500 })
+  const db = new ControlDatabase({ url, maxConnections: 1, statementTimeoutMs: 500, connectTimeoutMs: 1_500 })
   t.teardown(() => db.close())
   const over = Promise.withResolvers<void>()
   const holding = db.transaction(async (tx) => {
@@ -73,7 +73,7 @@ t.test('whoever waits for a connection that does not come free is told', async (
   })
   await t.rejects(db.ping(), {
     code: 'CONTROL_UNAVAILABLE',
-    cause: { code: 'CONNECT_TIMEOUT', message: 'All 1 connections were in use for 5500 ms.' },
+    cause: { code: 'CONNECT_TIMEOUT', message: 'All 1 connections were in use for 3500 ms.' },
   })
   over.resolve()
   t.match(await holding, [{ one: 1 }], 'who has it goes on')
@@ -83,7 +83,7 @@ t.test('whoever waits for a connection that does not come free is told', async (
 t.test('a transaction whose connection falls silent between two statements is told as well', async (t) => {
   const { url } = await testDatabase(t)
   const proxy = await TcpProxy.start(t, url)
-  const db = new ControlDatabase({ url: proxy.url(url), statementTimeoutMs: 500, connectTimeoutMs: 2_500 })
+  const db = new ControlDatabase({ url: proxy.url(url), statementTimeoutMs: 500, connectTimeoutMs: 1_500 })
   t.teardown(() => db.close())
   await t.rejects(
     db.transaction(async (tx) => {

@@ -7,7 +7,7 @@ import { withAdmin } from '../support/template.ts'
 import { eventually } from './eventually.ts'
 import { Stage } from './stage.ts'
 
-const KILLS = 30
+const KILLS = 20
 /** Between two of them, so that a tenant can be made now and then. */
 const PAUSE_MS = 100
 /** What a caller may be told while it lasts; it asks again with the same Idempotency-Key. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { until } from '../control/helpers.ts'
 import { BUDGET, type NodeProcess, type Onboarded, openCluster } from './cluster.ts'
@@ -86,7 +87,10 @@ t.test(
     let most = 0
 
     const watching = (async () => {
-      while (!isOver) most = Math.max(most, await tenantConnections())
+      while (!isOver) {
+        most = Math.max(most, await tenantConnections())
+        await sleep(10)
+      }
     })()
     const calling: Promise<void>[] = []
     const call = (node: NodeProcess) => {
