@@ -180,8 +180,7 @@ export class DriverConnection implements Connection {
     if (this.#sockets.isBroken) return this.#broken()
     if (binding === undefined) {
       const query = runStatement(this.#handle, statement)
-      const { resolve } = query as unknown as Resolvable
-      Object.assign(query, { resolve: (rows: Row[]) => resolve(withoutHoles(rows)) })
+      mendResult(query as unknown as Resolvable)
       return { result: query.execute(), cancel: () => this.#cancel(query) }
     }
     const make = () => runStatement(this.#handle, statement) as unknown as DriverQuery
@@ -236,18 +235,22 @@ export class DriverConnection implements Connection {
  * result on the connection begins with as many holes (postgres.js 3.4, `rows` in src/connection.js). What is
  * bound has none: the end of its COMMIT resets the number.
  */
-function withoutHoles(rows: Row[]): Row[] {
-  if (rows.length > 0 && !(0 in rows))
-    rows.splice(
-      0,
-      rows.findIndex((row) => row !== undefined),
-    )
-  return rows
+function mendResult(query: Resolvable): void {
+  const { resolve } = query
+  query.resolve = (rows) => {
+    if (rows.length > 0 && !(0 in rows)) {
+      rows.splice(
+        0,
+        rows.findIndex((row) => row !== undefined),
+      )
+    }
+    resolve(rows)
+  }
 }
 
 /** The parts of the driver's Query class that its types leave out (postgres.js 3.4, src/query.js). */
 interface Resolvable {
-  readonly resolve: (rows: Row[]) => void
+  resolve: (rows: Row[]) => void
 }
 
 interface Cancellable {

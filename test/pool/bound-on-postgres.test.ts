@@ -109,6 +109,22 @@ t.test('a statement that fails is rolled back and hurts no neighbour', async (t)
   )
 })
 
+t.test("a statement that fails after some of its rows leaves a neighbour's result as it is", async (t) => {
+  const { use, add, read } = await setUp(t)
+  await add(B, 1)
+  const fails = () => use(A, (db) => db.query(sql`select 1 / (5 - i) from generate_series(1, 9) i`))
+  await t.rejects(fails(), { code: '22012' })
+  t.same(await read(B), [{ id: 1, text: `of ${B}` }])
+  const [failed, found] = await Promise.allSettled([fails(), read(B)])
+  t.match(failed, { status: 'rejected' })
+  t.same(found, { status: 'fulfilled', value: [{ id: 1, text: `of ${B}` }] }, 'one sent right behind it')
+  await t.rejects(
+    use(A, (db) => db.transaction((tx) => tx.query(sql`select 1 / (5 - i) from generate_series(1, 9) i`))),
+    { code: '22012' },
+  )
+  t.same(await read(B), [{ id: 1, text: `of ${B}` }])
+})
+
 t.test('what the commit refuses is an error of the statement, and is not there', async (t) => {
   const { use, read } = await setUp(t)
   await t.rejects(
