@@ -21,18 +21,14 @@ export class Lane {
   constructor(connection: DriverConnection, patienceMs: number | undefined) {
     this.#connection = connection
     this.#patienceMs = patienceMs
-    void this.lost.then(() => {
+    void connection.lost.then(() => {
       this.#isLost = true
     })
   }
 
+  /** True when the connection is gone, for whatever reason. */
   get isLost(): boolean {
     return this.#isLost
-  }
-
-  /** Resolves when the connection is gone for whatever reason. Never rejects. */
-  get lost(): Promise<void> {
-    return this.#connection.lost
   }
 
   /**

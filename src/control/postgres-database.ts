@@ -89,7 +89,7 @@ export class PostgresDatabase implements ScriptDb {
     try {
       return new Lane(await openConnection(target, deadline), this.#patienceMs)
     } catch (error) {
-      throw this.#cannotUse(deadline.aborted ? connectTimeout(connectTimeoutMs) : error)
+      throw this.#cannotUse(error === deadline.reason ? connectTimeout(connectTimeoutMs) : error)
     }
   }
 

@@ -31,9 +31,10 @@ export async function openConnection(
     signal.throwIfAborted()
     return new DriverConnection(handle, sockets, Number(row?.pid))
   } catch (error) {
+    const reason = signal.aborted ? signal.reason : error
     sockets.abandon()
     await sockets.gone
-    throw signal.aborted ? signal.reason : error
+    throw reason
   } finally {
     signal.removeEventListener('abort', abort)
   }

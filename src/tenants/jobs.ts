@@ -144,8 +144,7 @@ export class Jobs {
 
   /**
    * persist runs `work`, which must be idempotent, and again after a pause each time that a server could
-   * not be reached, until the pauses are used up, a try took too long, or the service
-   * closes.
+   * not be reached, until the pauses are used up, a try took too long, or the service closes.
    * @throws what `work` throws last
    */
   async persist<T>(work: () => Promise<T>): Promise<T> {

@@ -1,10 +1,10 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { ControlDatabase } from '../../src/control/control-database.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
-t.test('connections that fall silent for good are replaced, and whoever waits on them is told', async (t) => {
+async function behindProxy(t: Test) {
   const { url } = await testDatabase(t)
   const proxy = await TcpProxy.start(t, url)
   const db = new ControlDatabase({
@@ -14,6 +14,11 @@ t.test('connections that fall silent for good are replaced, and whoever waits on
     connectTimeoutMs: 1_500,
   })
   t.teardown(() => db.close())
+  return { proxy, db }
+}
+
+t.test('connections that fall silent for good are replaced, and whoever waits on them is told', async (t) => {
+  const { proxy, db } = await behindProxy(t)
   const one = () => db.query(sql`select 1 as one`)
   await Promise.all([one(), one()])
   const present = new Set(proxy.openings)
@@ -34,15 +39,7 @@ t.test('connections that fall silent for good are replaced, and whoever waits on
 })
 
 t.test('a connection that falls silent costs the others nothing', async (t) => {
-  const { url } = await testDatabase(t)
-  const proxy = await TcpProxy.start(t, url)
-  const db = new ControlDatabase({
-    url: proxy.url(url),
-    maxConnections: 2,
-    statementTimeoutMs: 500,
-    connectTimeoutMs: 1_500,
-  })
-  t.teardown(() => db.close())
+  const { proxy, db } = await behindProxy(t)
   const silent = Promise.withResolvers<void>()
   await db.transaction(async (tx) => {
     const [mine] = proxy.openings
@@ -81,10 +78,7 @@ t.test('whoever waits for a connection that does not come free is told', async (
 })
 
 t.test('a transaction whose connection falls silent between two statements is told as well', async (t) => {
-  const { url } = await testDatabase(t)
-  const proxy = await TcpProxy.start(t, url)
-  const db = new ControlDatabase({ url: proxy.url(url), statementTimeoutMs: 500, connectTimeoutMs: 1_500 })
-  t.teardown(() => db.close())
+  const { proxy, db } = await behindProxy(t)
   await t.rejects(
     db.transaction(async (tx) => {
       await tx.query(sql`select 1`)
