@@ -37,8 +37,8 @@ const PACKAGES: readonly {
   },
   {
     name: /^postgres$/,
-    by: (file) => /^(pool\/(open-connection|run-statement)|control\/listener)\.ts$/.test(file),
-    rule: 'only pool/open-connection.ts, pool/run-statement.ts and control/listener.ts import postgres',
+    by: (file) => /^pool\/(open-connection|run-statement)\.ts$/.test(file),
+    rule: 'only pool/open-connection.ts and pool/run-statement.ts import postgres',
   },
   { name: /^node-cron$/, by: (file) => /-job\.ts$/.test(file), rule: 'only *-job.ts import node-cron' },
 ]

@@ -1,9 +1,18 @@
-import type { Rows } from '../pool/contract.ts'
-import type { DriverConnection } from '../pool/open-connection.ts'
+import type { ConnectionTarget, Rows } from '../pool/contract.ts'
+import { type DriverConnection, type OnNotify, openConnection } from '../pool/open-connection.ts'
 import type { Statement } from '../pool/statement.ts'
 
 /** Longest wait for the server to hang up after the goodbye. */
 const GOODBYE_MS = 1_000
+
+export interface LaneOptions {
+  readonly connectTimeoutMs: number
+  /** Whoever has not answered by then never will; undefined when statements have no limit. */
+  readonly patienceMs: number | undefined
+  /** Ends the login. */
+  readonly signal?: AbortSignal
+  readonly onNotify?: OnNotify
+}
 
 /**
  * Lane is one connection to a database of the service's own. It is never made anew: what is lost stays
@@ -14,11 +23,25 @@ const GOODBYE_MS = 1_000
  */
 export class Lane {
   readonly #connection: DriverConnection
-  /** Whoever has not answered by then never will; undefined when statements have no limit. */
   readonly #patienceMs: number | undefined
   #isLost = false
 
-  constructor(connection: DriverConnection, patienceMs: number | undefined) {
+  /**
+   * open logs in.
+   * @throws what openConnection throws; Error CONNECT_TIMEOUT when the server does not answer in time
+   */
+  static async open(target: ConnectionTarget, options: LaneOptions): Promise<Lane> {
+    const { connectTimeoutMs, patienceMs, signal, onNotify } = options
+    const deadline = AbortSignal.timeout(connectTimeoutMs)
+    const either = signal === undefined ? deadline : AbortSignal.any([deadline, signal])
+    try {
+      return new Lane(await openConnection(target, either, onNotify), patienceMs)
+    } catch (error) {
+      throw error === deadline.reason ? connectTimeout(connectTimeoutMs) : error
+    }
+  }
+
+  private constructor(connection: DriverConnection, patienceMs: number | undefined) {
     this.#connection = connection
     this.#patienceMs = patienceMs
     void connection.lost.then(() => {
@@ -26,7 +49,12 @@ export class Lane {
     })
   }
 
-  /** True when the connection is gone, for whatever reason. */
+  /** Resolves when the connection is gone, for whatever reason. */
+  get lost(): Promise<void> {
+    return this.#connection.lost
+  }
+
+  /** True when the connection is gone, or about to be. */
   get isLost(): boolean {
     return this.#isLost
   }
@@ -61,4 +89,9 @@ export class Lane {
     this.#isLost = true
     this.#connection.destroy()
   }
+}
+
+/** With the driver's own code for it. */
+function connectTimeout(ms: number): Error {
+  return Object.assign(new Error(`The login was not answered within ${ms} ms.`), { code: 'CONNECT_TIMEOUT' })
 }

@@ -1,9 +1,11 @@
-import postgres from 'postgres'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ident, sql } from '../pool/statement.ts'
 import type { DatabaseAddress } from './database-url.ts'
-import { driverSocket, driverTls } from './driver-socket.ts'
+import { Lane } from './lane.ts'
 
 export interface ListenerOptions {
   readonly address: DatabaseAddress
+  /** Longest wait for the login, and for the answer to LISTEN. */
   readonly connectTimeoutMs: number
   /** Channels, each with what to do at a notification. */
   readonly channels: Readonly<Record<string, (payload: string) => void>>
@@ -15,6 +17,7 @@ export interface ListenerOptions {
 
 const RETRY_MS = 500
 const LONGEST_RETRY_MS = 10_000
+const APPLICATION_NAME = 'lessor control'
 
 /**
  * Listener hears notifications (LISTEN) on a connection of its own, and makes it anew when it is
@@ -23,11 +26,9 @@ const LONGEST_RETRY_MS = 10_000
  */
 export class Listener {
   readonly #options: ListenerOptions
-  // Never logged: `util.inspect` of the driver's handle prints the password.
-  #handle: postgres.Sql | undefined
-  #timer: NodeJS.Timeout | undefined
+  readonly #stop = new AbortController()
+  #running: Promise<void> | undefined
   #failures = 0
-  #stopped = false
 
   constructor(options: ListenerOptions) {
     this.#options = options
@@ -35,71 +36,56 @@ export class Listener {
 
   /** start begins to listen in the background. */
   start(): void {
-    void this.#listen()
+    this.#running ??= this.#run()
   }
 
-  /** stop closes the connection and listens no more. */
+  /** stop listens no more and resolves when no connection is left. */
   async stop(): Promise<void> {
-    this.#stopped = true
-    clearTimeout(this.#timer)
-    await this.#drop()
+    this.#stop.abort()
+    await this.#running
   }
 
-  async #listen(): Promise<void> {
-    const handle = this.#open(() => {
-      if (this.#handle === handle) this.#retry(new Error('The connection that listens was lost.'))
-    })
-    this.#handle = handle
-    try {
-      for (const channel of Object.keys(this.#options.channels)) await handle`listen ${handle(channel)}`
-    } catch (error) {
-      if (this.#handle === handle) this.#retry(error)
-      return
+  async #run(): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      try {
+        await this.#listen(signal)
+      } catch (error) {
+        if (signal.aborted) return
+        this.#options.onLost(error)
+      }
+      const pause = Math.min(RETRY_MS * 2 ** this.#failures, LONGEST_RETRY_MS)
+      this.#failures += 1
+      await sleep(pause, undefined, { signal, ref: false }).catch(() => {})
     }
-    if (this.#stopped || this.#handle !== handle) return
-    this.#failures = 0
-    this.#options.onListening()
   }
 
-  #retry(error: unknown): void {
-    void this.#drop()
-    if (this.#stopped) return
-    const pause = Math.min(RETRY_MS * 2 ** this.#failures, LONGEST_RETRY_MS)
-    this.#failures += 1
-    this.#timer = setTimeout(() => void this.#listen(), pause)
-    this.#timer.unref()
-    this.#options.onLost(error)
-  }
-
-  async #drop(): Promise<void> {
-    const handle = this.#handle
-    this.#handle = undefined
-    await handle?.end({ timeout: 0 })
-  }
-
-  #open(onClosed: () => void): postgres.Sql {
-    const { address, connectTimeoutMs, channels } = this.#options
-    return postgres({
-      host: address.host,
-      port: address.port,
-      database: address.database,
-      username: address.user,
-      password: () => address.password.reveal(),
-      ssl: driverTls(address),
-      max: 1,
-      max_lifetime: null,
-      idle_timeout: 0,
-      connect_timeout: connectTimeoutMs / 1000,
-      fetch_types: false,
-      onnotice: () => {},
-      onclose: onClosed,
-      connection: { application_name: 'lessor control' },
-      // Not in the driver's types, as in postgres-database.ts; `onnotify` is what its `listen` uses.
-      ...{
-        socket: () => driverSocket(address),
-        no_subscribe: true,
-        onnotify: (channel: string, payload: string) => channels[channel]?.(payload),
-      },
+  /** @throws always: what kept it from listening, or that the connection was lost */
+  async #listen(signal: AbortSignal): Promise<never> {
+    const { address, channels, connectTimeoutMs, onListening } = this.#options
+    const target = {
+      ...address,
+      server: APPLICATION_NAME,
+      parameters: { application_name: APPLICATION_NAME },
+    }
+    const lane = await Lane.open(target, {
+      connectTimeoutMs,
+      patienceMs: connectTimeoutMs,
+      signal,
+      onNotify: (channel, payload) => channels[channel]?.(payload),
     })
+    const stop = () => void lane.close()
+    signal.addEventListener('abort', stop, { once: true })
+    try {
+      signal.throwIfAborted()
+      for (const channel of Object.keys(channels)) await lane.send(sql`listen ${ident(channel)}`)
+      this.#failures = 0
+      onListening()
+      await lane.lost
+      throw new Error('The connection that listens was lost.')
+    } finally {
+      signal.removeEventListener('abort', stop)
+      await lane.close()
+    }
   }
 }

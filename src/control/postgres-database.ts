@@ -1,6 +1,5 @@
 import { type ErrorCode, LessorError } from '../errors.ts'
 import type { Rows } from '../pool/contract.ts'
-import { openConnection } from '../pool/open-connection.ts'
 import { type ScriptDb, type Statement, sql } from '../pool/statement.ts'
 import { Transaction } from '../pool/transaction.ts'
 import type { DatabaseAddress } from './database-url.ts'
@@ -85,11 +84,10 @@ export class PostgresDatabase implements ScriptDb {
         statement_timeout: String(statementTimeoutMs),
       },
     }
-    const deadline = AbortSignal.timeout(connectTimeoutMs)
     try {
-      return new Lane(await openConnection(target, deadline), this.#patienceMs)
+      return await Lane.open(target, { connectTimeoutMs, patienceMs: this.#patienceMs })
     } catch (error) {
-      throw this.#cannotUse(error === deadline.reason ? connectTimeout(connectTimeoutMs) : error)
+      throw this.#cannotUse(error)
     }
   }
 
@@ -104,11 +102,6 @@ export class PostgresDatabase implements ScriptDb {
   #cannotUse(cause: unknown): LessorError {
     return new LessorError(this.#options.unavailable, undefined, { cause, retryAfterSeconds: 1 })
   }
-}
-
-/** With the driver's own code for it. */
-function connectTimeout(ms: number): Error {
-  return Object.assign(new Error(`The login was not answered within ${ms} ms.`), { code: 'CONNECT_TIMEOUT' })
 }
 
 /** LaneTransaction is a transaction of an administrator. */

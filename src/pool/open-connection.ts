@@ -14,18 +14,20 @@ const BACKEND_PID = sql`select pg_backend_pid() as pid`
  * whose socket is ours, so that closing it can be awaited to the end and a lost connection is never
  * reopened behind the engine's back.
  *
+ * @param onNotify hears the notifications of channels that the session listens to
  * @throws the server's PostgresError, the socket's error, or `signal.reason`; no socket is left then, and
  *   the server has hung up, so that its backend counts no longer, unless it keeps silent for a second
  */
 export async function openConnection(
   target: ConnectionTarget,
   signal: AbortSignal,
+  onNotify?: OnNotify,
 ): Promise<DriverConnection> {
   signal.throwIfAborted()
   const sockets = new SocketSource(target)
   const abort = () => sockets.abandon()
   signal.addEventListener('abort', abort, { once: true })
-  const handle = openHandle(target, sockets)
+  const handle = openHandle(target, sockets, onNotify)
   try {
     const [row] = await runStatement(handle, BACKEND_PID)
     signal.throwIfAborted()
@@ -40,8 +42,13 @@ export async function openConnection(
   }
 }
 
+/** OnNotify is told what was sent to a channel by NOTIFY. */
+export type OnNotify = (channel: string, payload: string) => void
+
 /** Longest wait for the server to hang up on a login that was given up. */
 const GOODBYE_MS = 1_000
+/** Longest life of a cancel request's socket; the server hangs up as soon as it has read the request. */
+const CANCEL_MS = 5_000
 
 /**
  * What the driver makes of the options that all handles have in common. It takes options that it has
@@ -62,7 +69,7 @@ const PARSED = postgres({
   onnotice: () => {},
 }).options
 
-function openHandle(target: ConnectionTarget, sockets: SocketSource): Sql {
+function openHandle(target: ConnectionTarget, sockets: SocketSource, onNotify?: OnNotify): Sql {
   // Not in the driver's types: its form of options that are parsed (postgres.js 3.4, parseOptions in
   // src/index.js), in which what a handle writes to must be its own.
   const options: object = {
@@ -78,6 +85,8 @@ function openHandle(target: ConnectionTarget, sockets: SocketSource): Sql {
     shared: { retries: 0, typeArrayMap: {} },
     socket: () => sockets.open(),
     no_subscribe: true,
+    // Not in the driver's types either: what its own `listen` uses.
+    ...(onNotify && { onnotify: onNotify }),
   }
   return postgres(options)
 }
@@ -118,7 +127,7 @@ class SocketSource {
   async open(): Promise<Socket> {
     if (this.cancelling > 0) {
       this.cancelling -= 1
-      return openSocket(this.#target, () => {})
+      return openSocket(this.#target, endInTime)
     }
     if (this.#opened || this.#abandoned) throw connectionClosed()
     this.#opened = true
@@ -158,6 +167,12 @@ class SocketSource {
     this.#abandoned = true
     for (const socket of this.#session) socket.destroy()
   }
+}
+
+/** Nobody waits for a cancel request in a network that has fallen silent, so its socket must end by itself. */
+function endInTime(socket: Socket): void {
+  const timer = setTimeout(() => socket.destroy(), CANCEL_MS)
+  socket.once('close', () => clearTimeout(timer))
 }
 
 /** DriverConnection is a {@link Connection} that can also run scripts, for the service's own databases. */
@@ -211,7 +226,9 @@ export class DriverConnection implements Connection {
   }
 
   async close(): Promise<void> {
-    await this.#handle.end()
+    // The driver never ends a handle whose statement was cut off by a reset (postgres.js 3.4, `end` in
+    // src/connection.js), so only the socket tells.
+    await Promise.race([this.#handle.end(), this.#sockets.closed])
     await this.#sockets.closed
   }
 

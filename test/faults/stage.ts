@@ -145,8 +145,9 @@ export class Stage {
     const { proxy } = this.#options
     await this.service.app.close()
     await eventually(async () => {
-      const left = { backends: await this.backends(), proxied: proxy?.open ?? 0 }
-      return Object.values(left).some((count) => count > 0) ? JSON.stringify(left) : undefined
+      const backends = await this.backends()
+      const proxied = proxy?.left.map((opening) => opening ?? 'nothing said yet') ?? []
+      return backends + proxied.length > 0 ? JSON.stringify({ backends, proxied }) : undefined
     })
     t.strictSame(this.pools.gauges().connections, { opening: 0, idle: 0, busy: 0, closing: 0 })
   }

@@ -265,3 +265,23 @@ t.test('closing the proxy closes every socket, silent ones and throttled ones as
   t.equal(proxy.open, 0)
   while (atServer.size > 0) await new Promise((resolve) => setImmediate(resolve))
 })
+
+t.test('a connection that is just being hung up on can still be reset', async (t) => {
+  const { proxy } = await start(t)
+  for (let ticks = 0; ticks < 10; ticks++) {
+    const reset = Promise.withResolvers<number>()
+    proxy.inflict({ kind: 'hang-up' }, () => {
+      // In the same turn of the event loop: the end has been asked for, and the system does not know yet.
+      after(ticks, () => reset.resolve(proxy.reset()))
+      return true
+    })
+    new Client(t, proxy.port).send(startUp('ada', 'lessor'))
+    t.equal(await reset.promise, 1)
+    await gone(proxy)
+  }
+})
+
+function after(ticks: number, fn: () => void): void {
+  if (ticks === 0) fn()
+  else process.nextTick(() => after(ticks - 1, fn))
+}

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
 import type { ConnectionTarget } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
@@ -66,6 +68,35 @@ t.test('a cancel request stops the statement that runs', async (t) => {
   t.pass('cancelling a statement that has ended does nothing')
 })
 
+t.test('a cancel request that nobody hears ends by itself, and the connection goes on', async (t) => {
+  const { url } = await testDatabase(t)
+  const target = { ...targetOf(url) }
+  const connection = await openConnection(target, never)
+  t.teardown(() => connection.close())
+  const slow = connection.run(sql`select pg_sleep(60)`)
+  const refused = t.rejects(slow.result, { code: '57014' })
+  while ((await activity(url, connection.pid)) !== 'active');
+
+  const { port } = target
+  const deaf = createServer({ allowHalfOpen: true })
+  const heard = once(deaf, 'connection')
+  await once(deaf.listen(0, target.host), 'listening')
+  t.teardown(() => deaf.close())
+  target.port = (deaf.address() as AddressInfo).port
+  const cancelling = slow.cancel()
+  const [request] = await heard
+  t.teardown(() => request.destroy())
+  await once(request.resume(), 'end')
+  await cancelling
+  t.equal(await activity(url, connection.pid), 'active', 'the statement still runs')
+
+  target.port = port
+  await slow.cancel()
+  await refused
+  const [row] = await connection.run(sql`select 1 as one`).result
+  t.strictSame(row, { one: 1 })
+})
+
 t.test('a connection that the server ends is lost and does not come back', async (t) => {
   const { url } = await testDatabase(t)
   const connection = await openConnection(targetOf(url), never)
@@ -74,6 +105,17 @@ t.test('a connection that the server ends is lost and does not come back', async
   await other.run(sql`select pg_terminate_backend(${connection.pid}::int)`).result
   await connection.lost
   await t.rejects(connection.run(sql`select 1`).result)
+})
+
+t.test('a connection can be closed as soon as its statement has heard of the loss', async (t) => {
+  const { url } = await testDatabase(t)
+  const proxy = await TcpProxy.start(t, url)
+  const connection = await openConnection(targetOf(proxy.url(url)), never)
+  const slow = connection.run(sql`select pg_sleep(60)`)
+  const refused = slow.result.catch((error: unknown) => connection.close().then(() => error))
+  while ((await activity(url, connection.pid)) !== 'active');
+  proxy.reset()
+  t.match(await refused, { code: 'ECONNRESET' })
 })
 
 t.test('a wrong password is refused with its SQLSTATE and leaves no socket', async (t) => {

@@ -73,8 +73,8 @@ export class Link {
   reset(): void {
     this.#over.abort()
     this.#changed.resolve()
-    this.#client.resetAndDestroy()
-    this.#server.resetAndDestroy()
+    resetSocket(this.#client)
+    resetSocket(this.#server)
   }
 
   async #pump(from: Socket, to: Socket, direction: Direction): Promise<void> {
@@ -154,13 +154,23 @@ export class Link {
     if (ms > 0) await sleep(ms, undefined, { signal: this.#over.signal })
   }
 
-  /** Resolves when the chunk has left, so that a slow reader slows the sender down. */
+  /** Resolves when the chunk has left, so that a slow reader slows the sender down. After a hang-up nothing leaves. */
   #write(to: Socket, chunk: Buffer): Promise<void> {
+    if (to.writableEnded) return Promise.resolve()
     return new Promise((resolve) => {
       // A failure shows in `to.destroyed`.
       to.write(chunk, () => resolve())
     })
   }
+}
+
+/**
+ * A socket that has been ended already is only closed: libuv refuses to reset it (uv_tcp_close_reset: no
+ * mixing with uv_shutdown), and then Node neither closes it nor emits `close`.
+ */
+function resetSocket(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 function closing(socket: Socket): Promise<void> {

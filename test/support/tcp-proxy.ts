@@ -53,6 +53,11 @@ export class TcpProxy {
     return this.#links.size
   }
 
+  /** What each of them is for; undefined where the client has not said so yet. */
+  get left(): readonly (Opening | undefined)[] {
+    return [...this.#links].map(({ opening }) => opening)
+  }
+
   /** url is a database's URL by way of the proxy. */
   url(databaseUrl: string): string {
     const url = new URL(databaseUrl)
