@@ -2,6 +2,7 @@ import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastif
 import fp from 'fastify-plugin'
 import type { Clock } from '../clock.ts'
 import { LessorError } from '../errors.ts'
+import { type Linked, LinkedList } from '../linked-list.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -22,7 +23,10 @@ export interface LifetimeOptions {
  * Lifetime is the time in which a request may be worked on: until its answer is sent, its client goes
  * away or its deadline passes. Its signal is made only for who asks for it.
  */
-export class Lifetime {
+export class Lifetime implements Linked<Lifetime> {
+  list: LinkedList<Lifetime> | undefined
+  previous: Lifetime | undefined
+  next: Lifetime | undefined
   readonly request: FastifyRequest
   readonly reply: FastifyReply
   /** By the clock, in milliseconds. */
@@ -52,7 +56,7 @@ export class Lifetime {
 
 const plugin: FastifyPluginCallback<LifetimeOptions> = (fastify, options, done) => {
   const { clock, timeoutMs, onAborted } = options
-  const underWay = new Set<Lifetime>()
+  const underWay = new LinkedList<Lifetime>()
 
   fastify.decorateRequest('lifetime', null)
   fastify.decorateRequest('signal', {

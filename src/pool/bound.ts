@@ -1,4 +1,5 @@
-import type { Rows } from './contract.ts'
+import type { Rows, Running } from './contract.ts'
+import { commandText, DriverQuery, type DriverSeam, type Outcome, type QueryText } from './driver-query.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -12,18 +13,6 @@ export function beginBound(binding: string): string {
   return `begin; set local rls.tenant_id = '${binding}'`
 }
 
-/** DriverQuery is what is used here of the driver's Query class; its types leave it out (postgres.js 3.4, src/query.js). */
-export interface DriverQuery {
-  /** True while it is the statement that the server works on. */
-  active: boolean
-  resolve: (rows: Rows) => void
-  reject: (error: Error) => void
-  /** The connection does not send one again that is. */
-  cancelled: unknown
-  /** Hands a query to the connection, in the order of the calls. */
-  readonly handler: (query: object) => void
-}
-
 /**
  * BoundRun sends a statement between its BEGIN and its COMMIT. Its result is what the statement returned, once the
  * server has confirmed the commit. The first of the three that failed says why: after a failure of the binding
@@ -32,50 +21,43 @@ export interface DriverQuery {
  * The driver sends what it is given in one turn of the event loop in one write. One statement that it has to
  * describe first holds back what comes after it, and keeps the order.
  */
-export class BoundRun {
+export class BoundRun implements Running {
   readonly result: Promise<Rows>
-  readonly #begin: string
-  readonly #make: () => DriverQuery
+  readonly #seam: DriverSeam
+  readonly #text: QueryText
+  readonly #begin: QueryText
   #query: DriverQuery
 
-  /** `make` makes the statement's query, once more when its prepared plan turns out stale. */
-  constructor(make: () => DriverQuery, binding: string) {
-    this.#begin = beginBound(binding)
-    this.#make = make
-    this.#query = make()
-    this.result = new Promise((resolve, reject) => {
-      this.#send(new Unit({ resolve, reject, again: (unit) => this.#again(unit) }))
-    })
+  constructor(seam: DriverSeam, text: QueryText, binding: string) {
+    this.#seam = seam
+    this.#text = text
+    this.#begin = commandText(beginBound(binding))
+    const { promise, resolve, reject } = Promise.withResolvers<Rows>()
+    this.result = promise
+    this.#query = this.#send(new Unit({ resolve, reject, again: (unit) => this.#again(unit) }))
   }
 
-  /** The query that is on the wire. */
-  get query(): DriverQuery {
-    return this.#query
+  cancel(): Promise<void> {
+    return this.#seam.cancel(this.#query)
   }
 
   /** Nothing of the first one has taken effect: its transaction was rolled back. */
   #again(unit: Unit): void {
-    this.#query = this.#make()
-    this.#send(unit)
+    this.#query = this.#send(unit)
   }
 
-  #send(unit: Unit): void {
-    const query = this.#query
-    query.resolve = (rows) => {
-      query.active = false
-      unit.rows = rows
-      unit.settled()
-    }
-    query.reject = (error) => {
-      query.active = false
-      unit.failed(error)
-    }
-    Object.defineProperty(query, 'retried', RETRIED)
-    query.handler(new Command(this.#begin, unit))
-    query.handler(query)
-    query.handler(new Command('commit', unit))
+  /** Returns the statement's query. */
+  #send(unit: Unit): DriverQuery {
+    const { send } = this.#seam
+    const query = new BoundQuery(this.#text, unit.statement)
+    send(new DriverQuery(this.#begin, unit))
+    send(query)
+    send(new DriverQuery(COMMIT, unit))
+    return query
   }
 }
+
+const COMMIT = commandText('commit')
 
 /** StalePlanError says that a statement was refused since a table has changed after it was prepared. */
 class StalePlanError extends Error {}
@@ -84,40 +66,55 @@ class StalePlanError extends Error {}
  * The driver sends a statement once more whose prepared plan is stale (postgres.js 3.4, `retry` in
  * src/connection.js), which would be behind our COMMIT, bound to nobody. It notes that in a field first: this one.
  */
-const RETRIED: PropertyDescriptor & ThisType<DriverQuery> = {
-  get: () => undefined,
-  set(error: Error) {
+class BoundQuery extends DriverQuery {
+  get retried(): undefined {
+    return undefined
+  }
+
+  set retried(error: Error) {
     this.cancelled = true
     this.reject(new StalePlanError(error.message, { cause: error }))
-  },
+  }
 }
 
-interface Outcome {
-  readonly resolve: (rows: Rows) => void
-  readonly reject: (error: Error) => void
+interface UnitOutcome extends Outcome {
   readonly again: (unit: Unit) => void
 }
 
-/** Unit is what has come of a statement, its BEGIN and its COMMIT. */
-class Unit {
-  rows: Rows | undefined
+/** Unit is what has come of a statement, its BEGIN and its COMMIT. It hears of the two commands itself. */
+class Unit implements Outcome {
+  /** Hears of the statement. */
+  readonly statement: Outcome
+  #rows: Rows | undefined
   /** The tag of the last of the two commands. */
-  command: string | undefined
+  #command: string | undefined
   #failure: Error | undefined
   #missing = 3
   #isSecond = false
-  readonly #outcome: Outcome
+  readonly #outcome: UnitOutcome
 
-  constructor(outcome: Outcome) {
+  constructor(outcome: UnitOutcome) {
     this.#outcome = outcome
+    this.statement = {
+      resolve: (rows) => {
+        this.#rows = rows
+        this.#settled()
+      },
+      reject: (error) => this.reject(error),
+    }
   }
 
-  failed(error: Error): void {
+  resolve({ command }: Rows): void {
+    this.#command = command
+    this.#settled()
+  }
+
+  reject(error: Error): void {
     this.#failure ??= error
-    this.settled()
+    this.#settled()
   }
 
-  settled(): void {
+  #settled(): void {
     this.#missing -= 1
     if (this.#missing > 0) return
     const { resolve, reject, again } = this.#outcome
@@ -127,48 +124,8 @@ class Unit {
       this.#missing = 3
       again(this)
     } else if (this.#failure !== undefined) reject(this.#failure)
-    else if (this.command !== 'COMMIT' || this.rows === undefined)
+    else if (this.#command !== 'COMMIT' || this.#rows === undefined)
       reject(new Error('bug: a transaction without a failure was rolled back'))
-    else resolve(this.rows)
-  }
-}
-
-const SIMPLE = { simple: true, prepare: false }
-const NO_ARGUMENTS: readonly never[] = []
-
-/**
- * Command is a query without parameters in the form that the driver's connection takes (postgres.js 3.4, execute,
- * build and queryError in src/connection.js). One of the driver's own would be a promise as well, and two of
- * them cost a bound statement a fifth of its time in this process.
- */
-class Command {
-  readonly strings: readonly string[]
-  readonly args = NO_ARGUMENTS
-  readonly options = SIMPLE
-  readonly tagged = false
-  /** What the driver appends to an error's stack. */
-  readonly origin = ''
-  /** The driver writes these. */
-  active = false
-  cancelled: unknown = null
-  state: unknown = null
-  statement: unknown = null
-  parameters: unknown
-  readonly #unit: Unit
-
-  constructor(text: string, unit: Unit) {
-    this.strings = [text]
-    this.#unit = unit
-  }
-
-  resolve({ command }: Rows): void {
-    this.active = false
-    this.#unit.command = command
-    this.#unit.settled()
-  }
-
-  reject(error: Error): void {
-    this.active = false
-    this.#unit.failed(error)
+    else resolve(this.#rows)
   }
 }

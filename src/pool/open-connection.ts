@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net'
-import postgres, { type PendingQuery, type Row, type Sql } from 'postgres'
+import postgres, { type Sql } from 'postgres'
 import { ARRAY_TYPES } from './array-types.ts'
-import { BoundRun, beginBound, type DriverQuery } from './bound.ts'
+import { BoundRun, beginBound } from './bound.ts'
 import type { Connection, ConnectionTarget, Running } from './contract.ts'
+import { commandText, type DriverQuery, type DriverSeam, PlainRun } from './driver-query.ts'
 import { openSocket } from './open-socket.ts'
-import { runStatement } from './run-statement.ts'
 import { type Statement, sql } from './statement.ts'
+import { statementText } from './statement-text.ts'
 
 const BACKEND_PID = sql`select pg_backend_pid() as pid`
 
@@ -29,9 +30,10 @@ export async function openConnection(
   signal.addEventListener('abort', abort, { once: true })
   const handle = openHandle(target, sockets, onNotify)
   try {
-    const [row] = await runStatement(handle, BACKEND_PID)
+    const driver = new Driver(handle, sockets)
+    const [row] = (await driver.run(BACKEND_PID).result) as readonly { pid: number }[]
     signal.throwIfAborted()
-    return new DriverConnection(handle, sockets, Number(row?.pid))
+    return new DriverConnection(driver, sockets, Number(row?.pid))
   } catch (error) {
     const reason = signal.aborted ? signal.reason : error
     sockets.abandon()
@@ -175,106 +177,96 @@ function endInTime(socket: Socket): void {
   socket.once('close', () => clearTimeout(timer))
 }
 
+/** Driver is the driver's handle of one connection, and the way around its own queries; see DriverQuery. */
+class Driver {
+  readonly handle: Sql
+  readonly #sockets: SocketSource
+  readonly #seam: DriverSeam
+  readonly #quote: (name: string) => unknown
+
+  constructor(handle: Sql, sockets: SocketSource) {
+    this.handle = handle
+    this.#sockets = sockets
+    this.#quote = (name) => handle(name)
+    // A query of the driver's own, never sent, for what it would be sent and cancelled by.
+    const { handler, canceller } = handle`` as unknown as OwnQuery
+    this.#seam = { send: handler, cancel: (query) => this.#cancel(query, canceller) }
+  }
+
+  run(statement: Statement, binding?: string): Running {
+    const text = statementText(statement, this.#quote)
+    return binding === undefined ? new PlainRun(this.#seam, text) : new BoundRun(this.#seam, text, binding)
+  }
+
+  command(text: string): Running {
+    return new PlainRun(this.#seam, commandText(text))
+  }
+
+  async #cancel(query: DriverQuery, canceller: OwnQuery['canceller']): Promise<void> {
+    if (!query.active) return
+    this.#sockets.cancelling += 1
+    await canceller(query)
+  }
+}
+
+/** The parts of the driver's Query class that its types leave out (postgres.js 3.4, src/query.js). */
+interface OwnQuery {
+  readonly handler: (query: object) => void
+  readonly canceller: (query: object) => Promise<void>
+}
+
 /** DriverConnection is a {@link Connection} that can also run scripts, for the service's own databases. */
 export class DriverConnection implements Connection {
-  readonly #handle: Sql
+  readonly #driver: Driver
   readonly #sockets: SocketSource
   readonly pid: number
   readonly lost: Promise<void>
 
-  constructor(handle: Sql, sockets: SocketSource, pid: number) {
-    this.#handle = handle
+  constructor(driver: Driver, sockets: SocketSource, pid: number) {
+    this.#driver = driver
     this.#sockets = sockets
     this.pid = pid
     this.lost = sockets.closed
     // Statements that wait in the driver's own queue, behind one that is being described, would never be
     // settled (postgres.js 3.4, `onclose` in src/index.js: it reconnects, which SocketSource refuses).
-    void this.lost.then(() => handle.end({ timeout: 0 }))
+    void this.lost.then(() => driver.handle.end({ timeout: 0 }))
   }
 
   run(statement: Statement, binding?: string): Running {
-    if (this.#sockets.isBroken) return this.#broken()
-    if (binding === undefined) {
-      const query = runStatement(this.#handle, statement)
-      mendResult(query as unknown as Resolvable)
-      return { result: query.execute(), cancel: () => this.#cancel(query) }
-    }
-    const make = () => runStatement(this.#handle, statement) as unknown as DriverQuery
-    const run = new BoundRun(make, binding)
-    return { result: run.result, cancel: () => this.#cancel(run.query as unknown as PendingQuery<Row[]>) }
+    return this.#sockets.isBroken ? broken() : this.#driver.run(statement, binding)
   }
 
   begin(binding?: string): Running {
-    if (this.#sockets.isBroken) return this.#broken()
-    const query = this.#handle.unsafe<Row[]>(binding === undefined ? 'begin' : beginBound(binding))
-    const result = query.execute().then(() => Object.assign([], { command: 'BEGIN' }))
-    return { result, cancel: () => this.#cancel(query) }
+    if (this.#sockets.isBroken) return broken()
+    const running = this.#driver.command(binding === undefined ? 'begin' : beginBound(binding))
+    const result = running.result.then(() => Object.assign([], { command: 'BEGIN' }))
+    return { result, cancel: () => running.cancel() }
   }
 
   /** script runs SQL text of several statements as one simple query; see ScriptDb. */
   async script(text: string): Promise<void> {
     if (this.#sockets.isBroken) throw connectionClosed()
-    await this.#handle.unsafe(text)
-  }
-
-  /**
-   * Between a socket's `error` and its `close` the driver takes a statement and never settles it
-   * (postgres.js 3.4, `closed` in src/connection.js).
-   */
-  #broken(): Running {
-    return { result: Promise.reject(connectionClosed()), cancel: async () => {} }
+    await this.#driver.handle.unsafe(text)
   }
 
   async close(): Promise<void> {
     // The driver never ends a handle whose statement was cut off by a reset (postgres.js 3.4, `end` in
     // src/connection.js), so only the socket tells.
-    await Promise.race([this.#handle.end(), this.#sockets.closed])
+    await Promise.race([this.#driver.handle.end(), this.#sockets.closed])
     await this.#sockets.closed
   }
 
   destroy(): void {
     this.#sockets.destroy()
   }
-
-  async #cancel(query: PendingQuery<Row[]>): Promise<void> {
-    // query.cancel() drops the promise of its own canceller, so that a cancel request that fails
-    // would be an unhandled rejection; calling the canceller itself hands it to us.
-    const { active, canceller } = query as unknown as Cancellable
-    if (typeof canceller !== 'function')
-      throw new Error('bug: the driver has no canceller for a running query')
-    if (!active) return
-    this.#sockets.cancelling += 1
-    await canceller(query)
-  }
 }
 
 /**
- * A statement that fails after some of its rows leaves their number behind in the driver, and the next
- * result on the connection begins with as many holes (postgres.js 3.4, `rows` in src/connection.js). What is
- * bound has none: the end of its COMMIT resets the number.
+ * Between a socket's `error` and its `close` the driver takes a statement and never settles it
+ * (postgres.js 3.4, `closed` in src/connection.js).
  */
-function mendResult(query: Resolvable): void {
-  const { resolve } = query
-  query.resolve = (rows) => {
-    if (rows.length > 0 && !(0 in rows)) {
-      rows.splice(
-        0,
-        rows.findIndex((row) => row !== undefined),
-      )
-    }
-    resolve(rows)
-  }
-}
-
-/** The parts of the driver's Query class that its types leave out (postgres.js 3.4, src/query.js). */
-interface Resolvable {
-  resolve: (rows: Row[]) => void
-}
-
-interface Cancellable {
-  /** True while it is the statement that the server works on. */
-  readonly active: boolean
-  readonly canceller: ((query: PendingQuery<Row[]>) => Promise<void>) | null
+function broken(): Running {
+  return { result: Promise.reject(connectionClosed()), cancel: async () => {} }
 }
 
 /** With the driver's own code for it, so that callers are told CONNECTION_LOST. */

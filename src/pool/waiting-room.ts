@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { LessorError } from '../errors.ts'
+import { type Linked, LinkedList } from '../linked-list.ts'
 import type { Caller, Usage } from './contract.ts'
 import type { MutableCounters } from './counters.ts'
 
@@ -14,7 +15,7 @@ export interface Waiter<T> {
   readonly deadline: number
 }
 
-interface Entry<T> extends Waiter<T> {
+interface Entry<T> extends Waiter<T>, Linked<Entry<T>> {
   readonly refuse: (error: Error) => void
   unwatch: (() => void) | undefined
 }
@@ -106,7 +107,7 @@ export class WaitingRoom {
 export class WaitQueue<T> {
   readonly #room: WaitingRoom
   /** In order of arrival. Only `add` and `#leave` change it. */
-  readonly #waiters = new Set<Entry<T>>()
+  readonly #waiters = new LinkedList<Entry<T>>()
   /** See ConnectionTarget.weight. */
   readonly weight: number
   /** Counts the waiters of several queues together. */
@@ -129,7 +130,7 @@ export class WaitQueue<T> {
 
   /** first is the waiter to be served next. */
   get first(): Waiter<T> | undefined {
-    return this.#waiters.values().next().value
+    return this.#waiters.first
   }
 
   /**
@@ -140,12 +141,22 @@ export class WaitQueue<T> {
     this.#room.entered(this as WaitQueue<unknown>, caller)
     const since = this.#room.now()
     if (this.#tally !== undefined) this.#tally.size += 1
-    this.#waiters.add({ want, caller, since, deadline: since + timeoutMs, refuse, unwatch: undefined })
+    this.#waiters.add({
+      want,
+      caller,
+      since,
+      deadline: since + timeoutMs,
+      refuse,
+      unwatch: undefined,
+      list: undefined,
+      previous: undefined,
+      next: undefined,
+    })
   }
 
   /** shift takes the first waiter out, to be served. */
   shift(): Waiter<T> | undefined {
-    const first = this.#waiters.values().next().value
+    const { first } = this.#waiters
     if (first !== undefined) this.#leave(first)
     return first
   }

@@ -1,12 +1,13 @@
 import t from 'tap'
-import { BoundRun, type DriverQuery } from '../../src/pool/bound.ts'
+import { BoundRun } from '../../src/pool/bound.ts'
 import type { Rows } from '../../src/pool/contract.ts'
+import type { DriverQuery } from '../../src/pool/driver-query.ts'
 
 const A = '0f0e0d0c-0b0a-4908-8706-050403020100'
+const TEXT = { strings: ['select 1'], args: [], options: {}, tagged: true }
 
-/** What the driver's connection reads of a query, and does with it. */
+/** What the driver does with a query, besides. */
 interface Handed extends DriverQuery {
-  readonly strings: readonly string[]
   /** Written by the driver when it is about to send it again. */
   retried?: Error
 }
@@ -18,23 +19,25 @@ function answer(command: string): Rows {
 /** send binds a statement whose connection does nothing by itself. */
 function send() {
   const handed: Handed[] = []
-  const make = (): Handed => ({
-    active: false,
-    strings: ['select 1'],
-    resolve: () => {},
-    reject: () => {},
-    cancelled: null,
-    handler: (each) => handed.push(each as Handed),
-  })
-  const run = new BoundRun(make, A)
+  const cancelled: DriverQuery[] = []
+  const run = new BoundRun(
+    {
+      send: (query) => handed.push(query),
+      cancel: async (query) => {
+        cancelled.push(query)
+      },
+    },
+    TEXT,
+    A,
+  )
   /** The next three that were handed over. */
   function next() {
     const [begin, statement, commit] = handed.splice(0, 3)
-    if (begin === undefined || statement !== run.query || commit === undefined)
+    if (begin === undefined || statement === undefined || commit === undefined)
       throw new Error('not handed over')
-    return { begin, statement: statement as Handed, commit }
+    return { begin, statement, commit }
   }
-  return { ...next(), result: run.result, others: handed, next }
+  return { ...next(), run, result: run.result, others: handed, next, cancelled }
 }
 
 t.test('a statement is handed over at once, between its BEGIN and its COMMIT', async (t) => {
@@ -112,6 +115,18 @@ t.test('a statement that the driver would send again, unbound, is sent again as 
   second.statement.resolve(rows)
   second.commit.resolve(answer('COMMIT'))
   t.equal(await result, rows)
+})
+
+t.test('a cancel request means the statement, the second one once it is sent again', async (t) => {
+  const { run, begin, statement, commit, next, cancelled } = send()
+  await run.cancel()
+  t.strictSame(cancelled, [statement])
+  begin.resolve(answer('SET'))
+  isStale(statement)
+  commit.resolve(answer('ROLLBACK'))
+  const second = next()
+  await run.cancel()
+  t.equal(cancelled[1], second.statement)
 })
 
 t.test('it is sent again once', async (t) => {

@@ -1,29 +1,14 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
-import type { ConnectionTarget } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { testDatabase } from '../support/database.ts'
+import { targetOf } from '../support/target.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
 const never = new AbortController().signal
-
-function targetOf(url: string, changes: Partial<ConnectionTarget> = {}): ConnectionTarget {
-  const { hostname, port, username, password, pathname } = new URL(url)
-  return {
-    server: 'default',
-    host: hostname,
-    port: Number(port),
-    database: pathname.slice(1),
-    user: decodeURIComponent(username),
-    password: new Secret(decodeURIComponent(password)),
-    tls: 'disable',
-    parameters: {},
-    ...changes,
-  }
-}
 
 async function backends(url: string, pid: number): Promise<number> {
   const watcher = await openConnection(targetOf(url), never)

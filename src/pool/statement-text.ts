@@ -1,25 +1,25 @@
-import type { PendingQuery, Row, Sql } from 'postgres'
+import type { QueryText } from './driver-query.ts'
 import { Identifier, type Param, Statement } from './statement.ts'
 
+const PREPARED = {}
+
 /**
- * runStatement hands a {@link Statement} to a postgres.js handle and returns its lazy query. Fragments
- * are spliced in here, once for each combination of templates: the driver would make a query, with a
- * promise of its own, of every fragment of every run. The `strings` that it gets are the same arrays
- * each time, so that its caches by identity work.
+ * statementText makes of a {@link Statement} what the driver takes. Fragments are spliced in here, once for each
+ * combination of templates: the driver would make a query, with a promise of its own, of every fragment of
+ * every run. The `strings` that it gets are the same arrays each time, so that its caches by identity work.
+ * `quote` makes the driver's own identifier of a name.
  */
-export function runStatement(handle: Sql, statement: Statement): PendingQuery<Row[]> {
+export function statementText(statement: Statement, quote: (name: string) => unknown): QueryText {
   const { strings, values } = flatten(statement)
-  for (let i = 0; i < values.length; i++) {
-    // Identifiers are rare; without them the values go as they are.
-    if (values[i] instanceof Identifier) {
-      return handle(strings, ...values.map((each) => toDriver(handle, each)))
-    }
-  }
-  return handle(strings, ...(values as never[]))
+  // Identifiers are rare; without them the values go as they are.
+  const args = values.some(isIdentifier)
+    ? values.map((each) => (isIdentifier(each) ? quote(each.name) : each))
+    : values
+  return { strings, args, options: PREPARED, tagged: true }
 }
 
-function toDriver(handle: Sql, value: Param | Identifier): never {
-  return (value instanceof Identifier ? handle(value.name) : value) as never
+function isIdentifier(value: Param | Identifier): value is Identifier {
+  return value instanceof Identifier
 }
 
 interface Flat {
