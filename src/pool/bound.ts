@@ -97,6 +97,8 @@ class Unit implements Outcome {
     this.#outcome = outcome
     this.statement = {
       resolve: (rows) => {
+        // A copy's stream, which comes before the statement's end.
+        if (!Array.isArray(rows)) this.#outcome.resolve(rows)
         this.#rows = rows
         this.#settled()
       },

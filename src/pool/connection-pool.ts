@@ -25,6 +25,10 @@ export interface ConnectionPoolOptions {
   readonly locate: () => Promise<ConnectionTarget>
 }
 
+const BEGIN_SENT = 'BEGIN was sent as a plain statement; use db.transaction() instead.'
+const COPY_SENT =
+  'COPY to or from the client was sent as a statement; use SELECT or INSERT, or psql by "lessor connect".'
+
 /**
  * ConnectionPool is the connections of one entry, or of all entries that share a login, owned one by one. Dispatch looks at age: an idle
  * connection first; else one more is opened if the budgets allow; else a statement goes behind others
@@ -374,8 +378,10 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     member.enter(slot)
     try {
       const rows = await running.result
+      // The driver's stream: nobody reads it, and the connection takes nothing else meanwhile.
+      if (!Array.isArray(rows)) throw this.#misuse(slot, COPY_SENT)
       if (binding === undefined) {
-        if (slot.state === 'busy' && opensTransaction(rows)) throw this.#misuse(slot)
+        if (slot.state === 'busy' && opensTransaction(rows)) throw this.#misuse(slot, BEGIN_SENT)
       } else if (leavesSessionState(rows) && slot.isOpen && !slot.isRetiring) this.#leaving(slot)
       return rows
     } catch (error) {
@@ -527,10 +533,11 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     if (this.#draining === 0 && this.#slots.size === 0) this.#resolveDrained()
   }
 
-  #misuse(slot: Slot): Error {
-    // Other callers' statements must not end inside this transaction.
+  /** Other callers' statements must not end inside such a transaction, or behind such a copy. */
+  #misuse(slot: Slot, what: string): Error {
+    if (!slot.isRetiring && slot.isOpen) this.#leaving(slot)
     slot.connection.destroy()
-    return new Error('BEGIN was sent as a plain statement; use db.transaction() instead.')
+    return new Error(what)
   }
 
   #drainedError(): LessorError {

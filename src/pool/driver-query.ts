@@ -1,3 +1,4 @@
+import { Stream } from 'node:stream'
 import type { Rows, Running } from './contract.ts'
 
 /** QueryText is what the driver makes the SQL text and the parameters of. */
@@ -20,6 +21,7 @@ export interface DriverSeam {
 
 /** Outcome hears once how a query has ended. */
 export interface Outcome {
+  /** A COPY to or from the client resolves with a stream instead, before its end. */
   resolve(rows: Rows): void
   reject(error: Error): void
 }
@@ -61,7 +63,8 @@ export class DriverQuery {
 
   resolve(rows: Rows): void {
     this.active = false
-    mend(rows)
+    if (Array.isArray(rows)) mend(rows)
+    else quieten(rows)
     this.#outcome.resolve(rows)
   }
 
@@ -75,12 +78,17 @@ export class DriverQuery {
  * A statement that fails after some of its rows leaves their number behind in the driver, and the next
  * result on the connection begins with as many holes (postgres.js 3.4, `rows` in src/connection.js).
  */
-function mend(rows: Rows): void {
+function mend(rows: unknown[]): void {
   if (rows.length === 0 || 0 in rows) return
   const { length } = rows
   let holes = 0
   while (holes < length && !(holes in rows)) holes++
-  ;(rows as unknown[]).splice(0, holes)
+  rows.splice(0, holes)
+}
+
+/** What COPY resolves with is a stream. The end of its connection is an error of it, which must not end the process. */
+function quieten(stream: unknown): void {
+  if (stream instanceof Stream) stream.on('error', () => {})
 }
 
 /** PlainRun is one query by itself. */

@@ -125,6 +125,24 @@ t.test("a statement that fails after some of its rows leaves a neighbour's resul
   t.same(await read(B), [{ id: 1, text: `of ${B}` }])
 })
 
+t.test('COPY is refused in words, and the next tenant has another connection', async (t) => {
+  const { use, add, read } = await setUp(t)
+  await add(A, 1)
+  const message = /^COPY to or from the client was sent as a statement/
+  for (const copy of [sql`copy (select id from notes) to stdout`, sql`copy (select 1) to stdout`]) {
+    await t.rejects(
+      use(A, (db) => db.query(copy)),
+      { message },
+    )
+    await t.rejects(
+      use(A, (db) => db.transaction((tx) => tx.query(copy))),
+      { message },
+    )
+    t.same(await read(B), [])
+    t.equal((await read(A)).length, 1)
+  }
+})
+
 t.test('what the commit refuses is an error of the statement, and is not there', async (t) => {
   const { use, read } = await setUp(t)
   await t.rejects(

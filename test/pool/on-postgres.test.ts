@@ -127,6 +127,30 @@ t.test('a statement that fails after some of its rows leaves the next result as 
   t.same(rows, { status: 'fulfilled', value: [{ i: 1 }, { i: 2 }] }, 'one that was sent right behind it')
 })
 
+t.test('COPY is refused in words, and who comes next has another connection', async (t) => {
+  const { registry, key, watcher } = await setUp(t, { maxConnections: 1 })
+  await watcher`create table copied (a integer)`
+  const use = <T>(fn: (db: Db) => Promise<T>) => registry.use(key('a'), new AbortController(), fn)
+  const message = /^COPY to or from the client was sent as a statement; use SELECT or INSERT/
+  for (const copy of [
+    sql`copy (select repeat('x', 10000) from generate_series(1, 1000)) to stdout`,
+    sql`copy (select 1) to stdout`,
+    sql`copy copied from stdin`,
+  ]) {
+    await t.rejects(
+      use((db) => db.query(copy)),
+      { message },
+    )
+    t.same(await use((db) => db.query(sql`select 1 as one`)), [{ one: 1 }])
+    await t.rejects(
+      use((db) => db.transaction((tx) => tx.query(copy))),
+      { message },
+    )
+    t.same(await use((db) => db.query(sql`select 2 as two`)), [{ two: 2 }])
+  }
+  t.equal(registry.counters().connectionsOpened, 7)
+})
+
 t.test('a transaction commits, rolls back, and knows a silent rollback', async (t) => {
   const { registry, key, watcher } = await setUp(t)
   await watcher`create table things (id int primary key)`
