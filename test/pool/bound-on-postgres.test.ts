@@ -3,12 +3,13 @@ import postgres from 'postgres'
 import t from 'tap'
 import { systemClock } from '../../src/clock.ts'
 import { beginBound } from '../../src/pool/bound.ts'
-import type { ConnectionTarget, PoolLimits } from '../../src/pool/contract.ts'
+import type { PoolLimits } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { type Db, sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { testDatabase } from '../support/database.ts'
+import { targetOf } from '../support/target.ts'
 import { LIMITS } from './fake-driver.ts'
 
 const A = randomUUID()
@@ -37,18 +38,12 @@ async function setUp(t: Parameters<typeof testDatabase>[0], changes: Partial<Poo
       with check (tenant_id = current_setting('rls.tenant_id')::uuid);
     grant usage on schema shared to ${user};
     grant select, insert, update, delete on shared.notes to ${user}`)
-  const { hostname, port, pathname } = new URL(url)
-  const target: ConnectionTarget = {
-    server: 'default',
-    host: hostname,
-    port: Number(port),
-    database: pathname.slice(1),
+  const target = targetOf(url, {
     user,
     password: new Secret(password),
-    tls: 'disable',
     parameters: { search_path: 'shared' },
     isShared: true,
-  }
+  })
   const registry = new PoolRegistry({
     limits: { ...LIMITS, sharedMaxConnections: 1, ...changes },
     clock: systemClock,

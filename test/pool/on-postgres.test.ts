@@ -1,28 +1,18 @@
 import postgres from 'postgres'
 import t from 'tap'
 import { systemClock } from '../../src/clock.ts'
-import type { ConnectionTarget, PoolLimits } from '../../src/pool/contract.ts'
+import type { PoolLimits } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { type Db, ident, sql } from '../../src/pool/statement.ts'
-import { Secret } from '../../src/secret.ts'
 import { atOnce } from '../support/at-once.ts'
 import { testDatabase } from '../support/database.ts'
+import { targetOf } from '../support/target.ts'
 import { LIMITS } from './fake-driver.ts'
 
 async function setUp(t: Parameters<typeof testDatabase>[0], changes: Partial<PoolLimits> = {}) {
   const { url } = await testDatabase(t)
-  const { hostname, port, username, password, pathname } = new URL(url)
-  const target: ConnectionTarget = {
-    server: 'default',
-    host: hostname,
-    port: Number(port),
-    database: pathname.slice(1),
-    user: decodeURIComponent(username),
-    password: new Secret(decodeURIComponent(password)),
-    tls: 'disable',
-    parameters: {},
-  }
+  const target = targetOf(url)
   const watcher = postgres(url, { max: 1, onnotice: () => {} })
   const registry = new PoolRegistry({
     limits: { ...LIMITS, ...changes },

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import t from 'tap'
-import type { ConnectionTarget, TlsMode } from '../../src/pool/contract.ts'
+import type { TlsMode } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { sql } from '../../src/pool/statement.ts'
-import { Secret } from '../../src/secret.ts'
 import { startTestServer } from '../support/server.ts'
+import { targetOf } from '../support/target.ts'
 
 const never = new AbortController().signal
 
@@ -30,17 +30,7 @@ function selfSigned(folder: string): { key: string; cert: string } {
 t.test('a connection is encrypted when asked, and cancelled and closed as any other', async (t) => {
   const server = await startTestServer()
   t.teardown(() => server.stop())
-  const { hostname, port, username, password, pathname } = new URL(server.url)
-  const target = (tls: TlsMode): ConnectionTarget => ({
-    server: 'default',
-    host: hostname,
-    port: Number(port),
-    database: pathname.slice(1),
-    user: decodeURIComponent(username),
-    password: new Secret(decodeURIComponent(password)),
-    tls,
-    parameters: {},
-  })
+  const target = (tls: TlsMode) => targetOf(server.url, { tls })
 
   await t.rejects(openConnection(target('require'), never), /does not accept TLS/)
 
