@@ -154,6 +154,12 @@ export const VARIABLES = Type.Object({
   BREAKER_BASE_MS: milliseconds(500, 'first pause after failed logins of a tenant or data server'),
   BREAKER_MAX_MS: milliseconds(30_000, 'longest pause after failed logins'),
   STATEMENT_TIMEOUT_MS: milliseconds(15_000, 'longest time for a statement, after which it is cancelled'),
+  MAX_RESULT_BYTES: integer(
+    67_108_864,
+    'largest answer of a statement, in bytes, 64 more counted for each row and 16 for each value',
+    1_024,
+    1_073_741_824,
+  ),
   SWEEP_CRON: text(
     '*/30 * * * * *',
     'when idle pools are swept',

@@ -80,6 +80,8 @@ export interface Config {
     readonly idleInTransactionTimeoutMs: number
     readonly tempFileLimitKb: number
   }
+  /** Limit of one statement's answer; see RESULT_TOO_LARGE. */
+  readonly maxResultBytes: number
   readonly sweepCron: string
   readonly isolationCron: string
   readonly variables: readonly ConfigVariable[]
@@ -202,6 +204,7 @@ function assemble(values: Values, given: Environment, tls: TlsConfig | undefined
       idleInTransactionTimeoutMs: values.ROLE_IDLE_IN_TRANSACTION_TIMEOUT_MS,
       tempFileLimitKb: values.ROLE_TEMP_FILE_LIMIT_KB,
     },
+    maxResultBytes: values.MAX_RESULT_BYTES,
     sweepCron: values.SWEEP_CRON,
     isolationCron: values.ISOLATION_CRON,
     variables: VARIABLE_NAMES.map((name) => ({

@@ -54,7 +54,9 @@ export const ERRORS = {
   CONTROL_UNAVAILABLE: { status: 503, title: 'The control database could not be reached' },
   SERVER_UNAVAILABLE: { status: 503, title: 'The data server could not be reached' },
   AUTHENTICATION_BUSY: { status: 503, title: 'Too many keys are being verified at once' },
+  SCHEMA_CHANGED: { status: 503, title: 'A table changed while a transaction used it' },
   SHUTTING_DOWN: { status: 503, title: 'The service is shutting down' },
+  RESULT_TOO_LARGE: { status: 507, title: 'The answer of a statement is too large' },
   STATEMENT_TIMEOUT: { status: 504, title: 'The statement took too long and was cancelled' },
   REQUEST_TIMEOUT: { status: 504, title: 'The request took too long' },
 } as const satisfies Record<string, ErrorSpec>

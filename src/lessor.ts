@@ -23,7 +23,7 @@ import type { Placement } from './placement/placement.ts'
 import { RolePlacement } from './placement/role-placement.ts'
 import { RowPlacement } from './placement/row-placement.ts'
 import { SchemaPlacement } from './placement/schema-placement.ts'
-import type { Caller } from './pool/contract.ts'
+import type { Caller, Connect } from './pool/contract.ts'
 import { openConnection } from './pool/open-connection.ts'
 import { PoolRegistry } from './pool/registry.ts'
 import type { Db } from './pool/statement.ts'
@@ -119,10 +119,12 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     pools: { used: (server) => pools.used(server), rebalance: () => pools.rebalance() },
   })
   const locate = makeLocate({ db: control, vault, servers, placements })
+  const connect: Connect = (target, signal) =>
+    openConnection(target, signal, { maxResultBytes: config.maxResultBytes })
   const pools: PoolRegistry = new PoolRegistry({
     limits: config.pools,
     clock,
-    connect: openConnection,
+    connect,
     locate,
     observer: metrics,
     serverLimit: (server) => shares.limit(server),
@@ -147,7 +149,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     pools,
     directory,
     changes,
-    connect: openConnection,
+    connect,
     limits: config.roles,
     checkTimeoutMs: 2 * config.pools.connectTimeoutMs,
     maxConnections: config.pools.maxConnections,
@@ -206,7 +208,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     locate,
     tenants,
     namespaces,
-    connect: openConnection,
+    connect,
     pools,
   })
 

@@ -37,15 +37,14 @@ const PACKAGES: readonly {
   },
   {
     name: /^postgres$/,
-    by: (file) => file === 'pool/open-connection.ts',
-    rule: 'only pool/open-connection.ts imports postgres',
+    by: (file) => file === 'pool/driver/driver.ts',
+    rule: 'only pool/driver/driver.ts imports postgres',
   },
   { name: /^node-cron$/, by: (file) => /-job\.ts$/.test(file), rule: 'only *-job.ts import node-cron' },
 ]
 
-/** The engine's two begin and end transactions and ask for the backend's pid; none has a statement of ours. */
-const HOLDS_SQL =
-  /^(control|placement|servers|isolation)\/|-store\.ts$|^pool\/(transaction|open-connection)\.ts$/
+/** The engine's begins and ends savepoints; it has no statement of ours. */
+const HOLDS_SQL = /^(control|placement|servers|isolation)\/|-store\.ts$|^pool\/transaction\.ts$/
 const READS_ENVIRONMENT = /^config\.ts$/
 
 /** Source is one file of src; its imports are paths below src, or the names of packages. */

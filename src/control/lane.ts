@@ -1,4 +1,4 @@
-import type { ConnectionTarget, Rows } from '../pool/contract.ts'
+import type { ConnectionTarget, Rows, Running, TransactionCommand } from '../pool/contract.ts'
 import { type DriverConnection, type OnNotify, openConnection } from '../pool/open-connection.ts'
 import type { Statement } from '../pool/statement.ts'
 
@@ -35,7 +35,7 @@ export class Lane {
     const deadline = AbortSignal.timeout(connectTimeoutMs)
     const either = signal === undefined ? deadline : AbortSignal.any([deadline, signal])
     try {
-      return new Lane(await openConnection(target, either, onNotify), patienceMs)
+      return new Lane(await openConnection(target, either, { ...(onNotify && { onNotify }) }), patienceMs)
     } catch (error) {
       throw error === deadline.reason ? connectTimeout(connectTimeoutMs) : error
     }
@@ -63,10 +63,19 @@ export class Lane {
    * send resolves with the answer. A connection can fall silent for good, as when a firewall forgets it:
    * the server itself would have ended the statement long before our patience does.
    */
-  async send(statement: Statement): Promise<Rows> {
+  send(statement: Statement): Promise<Rows> {
+    return this.#answer(this.#connection.run(statement))
+  }
+
+  /** command begins or ends a transaction. */
+  command(command: TransactionCommand): Promise<Rows> {
+    return this.#answer(this.#connection.command(command))
+  }
+
+  async #answer({ result }: Running): Promise<Rows> {
     const timer = this.#patienceMs && setTimeout(() => this.destroy(), this.#patienceMs).unref()
     try {
-      return await this.#connection.run(statement).result
+      return await result
     } finally {
       if (timer !== undefined) clearTimeout(timer)
     }

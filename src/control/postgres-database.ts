@@ -23,7 +23,6 @@ export interface PostgresDatabaseOptions {
 }
 
 const PING = sql`select 1`
-const BEGIN = sql`begin`
 
 /**
  * PostgresDatabase is the service's own door to a database, over a few connections. It connects at the
@@ -109,7 +108,7 @@ class LaneTransaction extends Transaction implements ScriptDb {
   readonly #lane: Lane
 
   constructor(lane: Lane) {
-    super({ begin: () => lane.send(BEGIN), send: (statement) => lane.send(statement) })
+    super({ send: (statement) => lane.send(statement), command: (command) => lane.command(command) })
     this.#lane = lane
   }
 

@@ -101,10 +101,10 @@ async function firstThatWorks(
 }
 
 async function committed({ db }: Session, tenantId: string, text: string): Promise<boolean> {
-  await db.query(statementOf('begin'))
+  await db.command('begin')
   await db.query(statementOf(`set local rls.tenant_id = '${tenantId}'`))
   const outcome = await outcomeOf(() => db.query(statementOf(text)))
-  await db.query(statementOf(outcome.kind === 'done' ? 'commit' : 'rollback'))
+  await db.command(outcome.kind === 'done' ? 'commit' : 'rollback')
   return outcome.kind === 'done'
 }
 

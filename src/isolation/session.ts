@@ -1,7 +1,7 @@
-import { Readable, Writable } from 'node:stream'
-import type { Connect, Connection, ConnectionTarget } from '../pool/contract.ts'
+import { ConnectionDb } from '../pool/connection-db.ts'
+import type { Connect, Connection, ConnectionTarget, Rows } from '../pool/contract.ts'
 import { errorCode } from '../pool/driver-errors.ts'
-import { type Db, Statement } from '../pool/statement.ts'
+import { Statement } from '../pool/statement.ts'
 
 /** Outcome is what a statement came to. */
 export type Outcome =
@@ -12,7 +12,7 @@ export type Outcome =
 export interface Session {
   /** attempt runs `text` after `before`, which must succeed, and takes all of it back. */
   attempt(before: readonly string[], text: string): Promise<Outcome>
-  readonly db: Db
+  readonly db: ConnectionDb
   close(): Promise<void>
 }
 
@@ -27,32 +27,24 @@ export async function openSession(
   target: ConnectionTarget,
   timeoutMs: number,
 ): Promise<Session> {
-  const open = () => connect(target, AbortSignal.timeout(timeoutMs))
-  return new ConnectionSession(await open(), open)
+  return new ConnectionSession(await connect(target, AbortSignal.timeout(timeoutMs)))
 }
 
 class ConnectionSession implements Session {
-  #connection: Connection
-  readonly #open: () => Promise<Connection>
-  readonly db: Db
+  readonly #connection: Connection
+  readonly db: ConnectionDb
 
-  constructor(connection: Connection, open: () => Promise<Connection>) {
+  constructor(connection: Connection) {
     this.#connection = connection
-    this.#open = open
-    this.db = {
-      query: async <Row extends object>(statement: Statement) =>
-        (await this.#connection.run(statement).result) as readonly Row[],
-      transaction: () => {
-        throw new Error('bug: attempts bring their own transaction')
-      },
-    }
+    this.db = new ConnectionDb(connection)
   }
 
   async attempt(before: readonly string[], text: string): Promise<Outcome> {
-    if (/^copy /.test(text)) return this.#attemptCopy(before, text)
-    const first = ['begin', ...before].map((each) => this.#run(each))
-    const tried = outcomeOf(async () => (await this.#run(text)) as readonly object[])
-    const last = this.#run('rollback')
+    const first = [this.db.command('begin'), ...before.map((each) => this.#run(each))]
+    const tried = outcomeOf(() =>
+      /^copy /.test(text) ? this.#connection.copy(text).result : this.#run(text),
+    )
+    const last = this.db.command('rollback')
     const [outcome] = await Promise.all([tried, last, ...first])
     return outcome
   }
@@ -61,35 +53,9 @@ class ConnectionSession implements Session {
     await this.#connection.close()
   }
 
-  async #run(text: string): Promise<unknown> {
+  #run(text: string): Promise<Rows> {
     return this.#connection.run(statementOf(text)).result
   }
-
-  /** While the server copies it takes no other statement, and the driver gives a stream. */
-  async #attemptCopy(before: readonly string[], text: string): Promise<Outcome> {
-    await Promise.all(['begin', ...before].map((each) => this.#run(each)))
-    let result: unknown
-    const outcome = await outcomeOf(async () => {
-      result = await this.#run(text)
-      return result instanceof Readable ? readLines(result) : []
-    })
-    if (result instanceof Writable) {
-      // It waits for rows, and so it would take them. The driver ends such a copy in simple queries alone.
-      this.#connection.destroy()
-      await this.#connection.lost
-      this.#connection = await this.#open()
-      return { kind: 'done', rows: [], count: 1 }
-    }
-    await this.#run('rollback')
-    return outcome
-  }
-}
-
-async function readLines(stream: Readable): Promise<readonly { readonly line: string }[]> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(Buffer.from(chunk))
-  const lines = Buffer.concat(chunks).toString('utf8').split('\n')
-  return lines.filter((line) => line !== '').map((line) => ({ line }))
 }
 
 /** outcomeOf waits for the rows, or takes the server's refusal for the outcome. @throws what is no refusal */

@@ -26,20 +26,24 @@ export async function checkRuntime(db: Db, tenantId: string): Promise<void> {
   if (broken.length === 0) {
     broken.push(...(await openTables(db, 'without rls.tenant_id', async () => {})))
     for (const value of [sql`set local rls.tenant_id = ''`, sql`set local rls.tenant_id = 'everybody'`]) {
-      broken.push(...(await openTables(db, 'with a malformed rls.tenant_id', () => db.query(value))))
+      broken.push(...(await openTables(db, 'with a malformed rls.tenant_id', (tx) => tx.query(value))))
     }
-    broken.push(...(await inTransaction(db, () => seenByTenant(db, tenantId))))
+    broken.push(...(await inTransaction(db, (tx) => seenByTenant(tx, tenantId))))
   }
   if (broken.length > 0) throw notWalledIn('The runtime login of placement "row"', broken)
 }
 
-async function openTables(db: Db, when: string, set: () => Promise<unknown>): Promise<readonly string[]> {
+async function openTables(
+  db: Db,
+  when: string,
+  set: (tx: Db) => Promise<unknown>,
+): Promise<readonly string[]> {
   const open: string[] = []
   for (const { name, readable } of await tenantTables(db)) {
     if (!readable) continue
-    const failure = await inTransaction(db, async () => {
-      await set()
-      await db.query(sql`select 1 from app.${ident(name)} limit 1`)
+    const failure = await inTransaction(db, async (tx) => {
+      await set(tx)
+      await tx.query(sql`select 1 from app.${ident(name)} limit 1`)
     }).then(
       () => undefined,
       (error: unknown) => error,
@@ -61,12 +65,18 @@ async function seenByTenant(db: Db, tenantId: string): Promise<readonly string[]
   }
 }
 
-/** Always rolled back, on the one connection that `db` is. */
-async function inTransaction<T>(db: Db, fn: () => Promise<T>): Promise<T> {
-  await db.query(sql`begin`)
-  try {
-    return await fn()
-  } finally {
-    await db.query(sql`rollback`)
-  }
+const ROLLED_BACK = new Error('rolled back')
+
+/** Always rolled back. */
+async function inTransaction<T>(db: Db, fn: (tx: Db) => Promise<T>): Promise<T> {
+  const found: T[] = []
+  await db
+    .transaction(async (tx) => {
+      found.push(await fn(tx))
+      throw ROLLED_BACK
+    })
+    .catch((error: unknown) => {
+      if (error !== ROLLED_BACK) throw error
+    })
+  return found[0] as T
 }

@@ -11,7 +11,7 @@ import { leavesSessionState, opensTransaction } from './session-state.ts'
 import { Sharing } from './sharing.ts'
 import { Slot, type SlotOwner } from './slot.ts'
 import type { Statement } from './statement.ts'
-import type { TenantPool } from './tenant-pool.ts'
+import type { TenantPool, Work } from './tenant-pool.ts'
 import { WaitQueue } from './waiting-room.ts'
 
 /** How long a tenant of weight 1 keeps its only connection while tenants wait that have none. */
@@ -26,8 +26,6 @@ export interface ConnectionPoolOptions {
 }
 
 const BEGIN_SENT = 'BEGIN was sent as a plain statement; use db.transaction() instead.'
-const COPY_SENT =
-  'COPY to or from the client was sent as a statement; use SELECT or INSERT, or psql by "lessor connect".'
 
 /**
  * ConnectionPool is the connections of one entry, or of all entries that share a login, owned one by one. Dispatch looks at age: an idle
@@ -171,14 +169,9 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     })
   }
 
-  begin(slot: Slot, caller: Caller | undefined): Promise<Rows> {
+  runHeld(slot: Slot, work: Work, caller: Caller | undefined): Promise<Rows> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
-    return this.#execute(slot, undefined, caller, slot.holder ?? this.#own)
-  }
-
-  runHeld(slot: Slot, statement: Statement, caller: Caller | undefined): Promise<Rows> {
-    if (this.#ended !== undefined) return Promise.reject(this.#ended)
-    return this.#execute(slot, statement, caller, slot.holder ?? this.#own)
+    return this.#execute(slot, work, caller, slot.holder ?? this.#own)
   }
 
   /** release ends `hold`. A connection in an unknown state is not given to anybody else. */
@@ -361,25 +354,18 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     this.#engine.budgets.withdraw(this)
   }
 
-  /** Without a statement it begins a transaction. */
-  async #execute(
-    slot: Slot,
-    statement: Statement | undefined,
-    caller: Caller | undefined,
-    member: Member<Slot>,
-  ): Promise<Rows> {
+  async #execute(slot: Slot, work: Work, caller: Caller | undefined, member: Member<Slot>): Promise<Rows> {
     const { clock } = this.#engine
     const { binding } = member
     const now = clock.now()
     if (slot.state === 'idle') slot.become('busy', now)
-    const running = this.#send(slot, statement, binding)
+    const running = this.#send(slot, work, binding)
+    const statement = typeof work === 'string' ? undefined : work
     const isSlow = statement !== undefined && this.#sharing.isSlow(statement)
     const flight = slot.start(running, caller, { member, now, isSlow })
     member.enter(slot)
     try {
       const rows = await running.result
-      // The driver's stream: nobody reads it, and the connection takes nothing else meanwhile.
-      if (!Array.isArray(rows)) throw this.#misuse(slot, COPY_SENT)
       if (binding === undefined) {
         if (slot.state === 'busy' && opensTransaction(rows)) throw this.#misuse(slot, BEGIN_SENT)
       } else if (leavesSessionState(rows) && slot.isOpen && !slot.isRetiring) this.#leaving(slot)
@@ -398,9 +384,9 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
   }
 
   /** What begins a transaction binds all of it; a statement by itself is bound alone. */
-  #send({ connection, state }: Slot, statement: Statement | undefined, binding: string | undefined): Running {
-    if (statement === undefined) return connection.begin(binding)
-    return connection.run(statement, state === 'held' ? undefined : binding)
+  #send({ connection, state }: Slot, work: Work, binding: string | undefined): Running {
+    if (typeof work === 'string') return connection.command(work, binding)
+    return connection.run(work, state === 'held' ? undefined : binding)
   }
 
   /** settle looks at a slot after something on it has ended. */
@@ -429,6 +415,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
   /** rest makes a slot idle, serves whoever waits, and sheds it where others need it more. */
   #rest(slot: Slot): void {
     this.#yield(slot)
+    if (!slot.connection.isUsable && !slot.isRetiring) this.#leaving(slot)
     slot.become('idle', this.#engine.clock.now())
     if (slot.isRetiring) {
       this.close(slot)
@@ -442,7 +429,11 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
   }
 
   #take(member: Member<Slot>): Slot | undefined {
-    return member.room > 0 ? this.#idle.pop() : undefined
+    if (member.room === 0) return undefined
+    let slot = this.#idle.pop()
+    // One whose end is known but not complete is forgotten when it is.
+    while (slot !== undefined && !slot.connection.isUsable) slot = this.#idle.pop()
+    return slot
   }
 
   #shareable(member: Member<Slot>): Slot | undefined {

@@ -1,3 +1,4 @@
+import type { LessorError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import type { Db, Statement } from './statement.ts'
 
@@ -50,6 +51,11 @@ export interface Running {
   /** The rows, or the server's error, or the connection's loss. */
   readonly result: Promise<Rows>
   /**
+   * Why its answer will be refused though it still comes (RESULT_TOO_LARGE); undefined as long as nothing is known
+   * of that. The statement may be cancelled as soon as that cannot hit another.
+   */
+  readonly refusal: LessorError | undefined
+  /**
    * cancel asks the server to stop what this connection runs at that moment (PostgreSQL protocol,
    * CancelRequest); resolves when the server has taken the request. Call it only when this is the
    * connection's only statement.
@@ -57,18 +63,31 @@ export interface Running {
   cancel(): Promise<void>
 }
 
+/** TransactionCommand is what a transaction begins or ends with. No statement may have such a text. */
+export type TransactionCommand = 'begin' | 'commit' | 'rollback'
+
 /** Connection is one server connection, owned by the engine. Never logged: the driver prints its password. */
 export interface Connection {
   /** Process id of the server's backend. */
   readonly pid: number
+  /** False as soon as nothing can be sent any more, some turns of the event loop before `lost`. */
+  readonly isUsable: boolean
   /**
    * run sends a statement; never throws, failures reject its result. With `binding`, a canonical UUID,
    * it runs in a transaction of its own in which `rls.tenant_id` is that tenant, all of it sent at once;
    * the result is there when the server has confirmed the commit.
    */
   run(statement: Statement, binding?: string): Running
-  /** begin opens a transaction; with `binding` as in `run`. */
-  begin(binding?: string): Running
+  /**
+   * command begins or ends a transaction; what is run in between is part of it. `binding` goes with `begin`, as in
+   * `run`. The result's command is ROLLBACK when a transaction that had failed was to be committed.
+   */
+  command(command: TransactionCommand, binding?: string): Running
+  /**
+   * copy runs a COPY to or from the client, for proofs that it is refused. Its result is the lines that the server
+   * sent as rows of `line`; where it waits for rows it gets none, and the result has no rows and the command COPY.
+   */
+  copy(text: string): Running
   /** close says goodbye and resolves when the socket is closed, so that the backend is gone. */
   close(): Promise<void>
   /** destroy drops the socket now; what runs on the server is not stopped by it. */

@@ -69,9 +69,10 @@ export interface Failure {
 
 /**
  * SQLSTATEs with which a server that is well refuses one login: invalid_authorization_specification,
- * invalid_password, invalid_catalog_name, insufficient_privilege (PostgreSQL manual, appendix A).
+ * invalid_password, invalid_catalog_name, insufficient_privilege (PostgreSQL manual, appendix A); and what a role
+ * that was given an odd SCRAM verifier makes of its own login.
  */
-const REFUSED = new Set(['28000', '28P01', '3D000', '42501'])
+const REFUSED = new Set(['28000', '28P01', '3D000', '42501', 'SCRAM_REFUSED'])
 
 /**
  * failureOf tells whose failure a failed opening is: the tenant's alone, or one that any tenant of the

@@ -7,7 +7,7 @@ import type { Engine } from './engine.ts'
 import type { SharedTenant } from './member.ts'
 import type { Member, Slot, SlotOwner } from './slot.ts'
 import type { Statement } from './statement.ts'
-import type { TenantPool } from './tenant-pool.ts'
+import type { TenantPool, Work } from './tenant-pool.ts'
 
 /** Shared is a pool with those who share it; the last one who leaves closes it. */
 interface Shared {
@@ -143,14 +143,9 @@ class Share implements TenantPool {
     return this.#pool.hold(caller, this.#member)
   }
 
-  begin(slot: Slot, caller: Caller | undefined): Promise<Rows> {
+  runHeld(slot: Slot, work: Work, caller: Caller | undefined): Promise<Rows> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
-    return this.#pool.begin(slot, caller)
-  }
-
-  runHeld(slot: Slot, statement: Statement, caller: Caller | undefined): Promise<Rows> {
-    if (this.#ended !== undefined) return Promise.reject(this.#ended)
-    return this.#pool.runHeld(slot, statement, caller)
+    return this.#pool.runHeld(slot, work, caller)
   }
 
   release(slot: Slot, state: 'clean' | 'unknown'): void {

@@ -57,6 +57,7 @@ function mayShare(slot: Slot, now: number): boolean {
     slot.state === 'busy' &&
     slot.flights.length < DEPTH &&
     slot.fences === 0 &&
+    slot.connection.isUsable &&
     !slot.isRetiring &&
     slot.slow === 0 &&
     now - slot.since <= MAX_AGE_MS

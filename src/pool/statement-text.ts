@@ -1,30 +1,46 @@
-import type { QueryText } from './driver-query.ts'
 import { Identifier, type Param, Statement } from './statement.ts'
 
-const PREPARED = {}
+/** StatementText is a statement as the server reads it: `$1`, `$2`, ... in the text, and what stands for them. */
+export interface StatementText {
+  readonly text: string
+  readonly values: readonly Param[]
+}
 
 /**
- * statementText makes of a {@link Statement} what the driver takes. Fragments are spliced in here, once for each
- * combination of templates: the driver would make a query, with a promise of its own, of every fragment of
- * every run. The `strings` that it gets are the same arrays each time, so that its caches by identity work.
- * `quote` makes the driver's own identifier of a name.
+ * statementText makes of a {@link Statement} its text and its parameters, numbered in the order of their places.
+ * Fragments are spliced in and identifiers quoted. A text without identifiers is made once for each combination of
+ * templates.
+ * @throws TypeError when a name cannot be an identifier of PostgreSQL, or the text cannot be sent
  */
-export function statementText(statement: Statement, quote: (name: string) => unknown): QueryText {
-  const { strings, values } = flatten(statement)
-  // Identifiers are rare; without them the values go as they are.
-  const args = values.some(isIdentifier)
-    ? values.map((each) => (isIdentifier(each) ? quote(each.name) : each))
-    : values
-  return { strings, args, options: PREPARED, tagged: true }
+export function statementText(statement: Statement): StatementText {
+  const { strings, values } = statement
+  if (!values.some(isSpecial)) {
+    return { text: textOf(spliceOf(splices, strings), statement), values: values as readonly Param[] }
+  }
+  const flat: (Param | Identifier)[] = []
+  const splice = collect(statement, spliceOf(splices, strings), flat)
+  if (!flat.some(isIdentifier)) return { text: textOf(splice, statement), values: flat as readonly Param[] }
+  return {
+    text: checked(join(statement, { parameters: 0 })),
+    values: flat.filter((each): each is Param => !isIdentifier(each)),
+  }
+}
+
+function textOf(splice: Splice, statement: Statement): string {
+  splice.text ??= checked(join(statement, { parameters: 0 }))
+  return splice.text
+}
+
+function isSpecial(value: Param | Identifier | Statement): boolean {
+  return value instanceof Statement || value instanceof Identifier
 }
 
 function isIdentifier(value: Param | Identifier): value is Identifier {
   return value instanceof Identifier
 }
 
-interface Flat {
-  readonly strings: TemplateStringsArray
-  readonly values: readonly (Param | Identifier)[]
+function isFragment(value: Param | Identifier | Statement): value is Statement {
+  return value instanceof Statement
 }
 
 /**
@@ -33,7 +49,7 @@ interface Flat {
  * fragment's own template. Templates live as long as the code that they stand in, and so do these.
  */
 class Splice {
-  strings: TemplateStringsArray | undefined
+  text: string | undefined
   readonly #next: WeakMap<TemplateStringsArray, Splice>[] = []
 
   after(values: number, fragment: TemplateStringsArray): Splice {
@@ -53,19 +69,6 @@ function spliceOf(known: WeakMap<TemplateStringsArray, Splice>, strings: Templat
   return splice
 }
 
-function flatten(statement: Statement): Flat {
-  const { strings, values } = statement
-  if (!values.some(isFragment)) return { strings, values: values as Flat['values'] }
-  const flat: (Param | Identifier)[] = []
-  const splice = collect(statement, spliceOf(splices, strings), flat)
-  splice.strings ??= join(statement)
-  return { strings: splice.strings, values: flat }
-}
-
-function isFragment(value: Param | Identifier | Statement): value is Statement {
-  return value instanceof Statement
-}
-
 /** collect appends the values of a statement and its fragments in order, and walks to their splice. */
 function collect({ values }: Statement, from: Splice, into: (Param | Identifier)[]): Splice {
   let splice = from
@@ -76,19 +79,42 @@ function collect({ values }: Statement, from: Splice, into: (Param | Identifier)
   return splice
 }
 
-/** join writes a statement's text, fragments included, as one template. */
-function join(statement: Statement): TemplateStringsArray {
-  const parts = partsOf(statement)
-  return Object.assign(parts, { raw: parts })
+/** join writes a statement's text, fragments included; `count` numbers its parameters. */
+function join({ strings, values }: Statement, count: { parameters: number }): string {
+  let text = strings[0] ?? ''
+  values.forEach((value, i) => {
+    if (isFragment(value)) text += join(value, count)
+    else if (isIdentifier(value)) text += quoted(value.name)
+    else {
+      count.parameters += 1
+      text += `$${count.parameters}`
+    }
+    text += strings[i + 1] ?? ''
+  })
+  return text
 }
 
-/** partsOf is the text before, between and after the values. */
-function partsOf({ strings, values }: Statement): string[] {
-  const parts = [strings[0] ?? '']
-  values.forEach((value, i) => {
-    const [first = '', ...others] = isFragment(value) ? partsOf(value) : ['', '']
-    parts.push(parts.pop() + first, ...others)
-    parts.push(parts.pop() + (strings[i + 1] ?? ''))
-  })
-  return parts
+/** checked returns a text that can be sent: a NUL would end it, and half a character would become another one. */
+export function checked(text: string): string {
+  if (text.includes('\0') || !text.isWellFormed()) {
+    throw new TypeError('The text of a statement must be well-formed and without NUL.')
+  }
+  return text
+}
+
+/** NAMEDATALEN - 1 of PostgreSQL, which cuts longer names off without an error, so that they are other names. */
+const MAX_NAME_BYTES = 63
+
+/** quoted quotes a name; a dot in it divides a schema from what lies in it. */
+function quoted(name: string): string {
+  const parts = name.split('.')
+  for (const part of parts) {
+    const bytes = Buffer.byteLength(part)
+    if (bytes === 0 || bytes > MAX_NAME_BYTES || part.includes('\0') || !part.isWellFormed()) {
+      throw new TypeError(
+        'An identifier must have 1 to 63 bytes of well-formed text without NUL between its dots.',
+      )
+    }
+  }
+  return parts.map((part) => `"${part.replaceAll('"', '""')}"`).join('.')
 }

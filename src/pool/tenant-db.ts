@@ -44,8 +44,8 @@ export class TenantLease implements Lease, Db {
     const pool = this.#pool()
     const slot = await pool.hold(this.#caller)
     const tx = new Transaction({
-      begin: () => pool.begin(slot, this.#caller),
       send: (statement) => pool.runHeld(slot, statement, this.#caller),
+      command: (command) => pool.runHeld(slot, command, this.#caller),
     })
     try {
       return await tx.run(fn)

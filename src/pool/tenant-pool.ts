@@ -1,8 +1,11 @@
 import type { LessorError } from '../errors.ts'
 import type { Claimant } from './claims.ts'
-import type { Caller, Rows } from './contract.ts'
+import type { Caller, Rows, TransactionCommand } from './contract.ts'
 import type { Slot, SlotOwner } from './slot.ts'
 import type { Statement } from './statement.ts'
+
+/** Work is what a connection is given to do. */
+export type Work = Statement | TransactionCommand
 
 /** TenantPool is what an entry has to work with: connections of its own, or its part of shared ones. */
 export interface TenantPool {
@@ -21,9 +24,8 @@ export interface TenantPool {
   run(statement: Statement, caller: Caller | undefined): Promise<Rows>
   /** hold resolves with a connection that nobody else uses until `release`. @throws LessorError */
   hold(caller: Caller | undefined): Promise<Slot>
-  /** begin opens a transaction on a connection that is held. */
-  begin(slot: Slot, caller: Caller | undefined): Promise<Rows>
-  runHeld(slot: Slot, statement: Statement, caller: Caller | undefined): Promise<Rows>
+  /** runHeld runs a statement, or begins or ends a transaction, on a connection that is held. */
+  runHeld(slot: Slot, work: Work, caller: Caller | undefined): Promise<Rows>
   /** release ends `hold`. A connection in an unknown state is not given to anybody else. */
   release(slot: Slot, state: 'clean' | 'unknown'): void
   /** drain gives up connections that the remaining leases do not need; at 0 leases all of them. */

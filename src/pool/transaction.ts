@@ -1,13 +1,10 @@
-import type { Rows } from './contract.ts'
+import type { Rows, TransactionCommand } from './contract.ts'
 import { type Db, ident, type Statement, sql } from './statement.ts'
-
-const COMMIT = sql`commit`
-const ROLLBACK = sql`rollback`
 
 /** Session is the connection that a transaction has to itself until it is over. */
 export interface Session {
-  begin(): Promise<unknown>
   send(statement: Statement): Promise<Rows>
+  command(command: TransactionCommand): Promise<Rows>
 }
 
 /** Transaction runs statements on a connection of its own, in order; a transaction inside is a savepoint. */
@@ -35,12 +32,12 @@ export class Transaction implements Db {
   async run<T>(fn: (tx: this) => Promise<T>): Promise<T> {
     let result: T
     try {
-      await this.#session.begin()
+      await this.#session.command('begin')
       result = await fn(this)
     } catch (error) {
       this.#state = 'unknown'
       // The error of fn is the one that counts; a rollback that fails costs the connection, no more.
-      await this.#session.send(ROLLBACK).then(
+      await this.#session.command('rollback').then(
         () => {
           this.#state = 'over'
         },
@@ -49,7 +46,7 @@ export class Transaction implements Db {
       throw error
     }
     this.#state = 'unknown'
-    const { command } = await this.#session.send(COMMIT)
+    const { command } = await this.#session.command('commit')
     this.#state = 'over'
     // PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK, not with an error.
     if (command === 'ROLLBACK') {

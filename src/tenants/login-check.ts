@@ -1,7 +1,7 @@
 import type { Placement } from '../placement/placement.ts'
-import type { Connect, Connection, ConnectionTarget, Pools } from '../pool/contract.ts'
+import { ConnectionDb } from '../pool/connection-db.ts'
+import type { Connect, ConnectionTarget, Pools } from '../pool/contract.ts'
 import { openError } from '../pool/driver-errors.ts'
-import type { Db, Statement } from '../pool/statement.ts'
 
 export interface LoginCheckOptions {
   readonly connect: Connect
@@ -37,7 +37,7 @@ async function checkOnce(options: LoginCheckOptions): Promise<void> {
   const abort = () => connection.destroy()
   signal.addEventListener('abort', abort, { once: true })
   try {
-    await placement.check(new CheckDb(connection), tenantId)
+    await placement.check(new ConnectionDb(connection), tenantId)
     await connection.close()
   } catch (error) {
     connection.destroy()
@@ -45,22 +45,5 @@ async function checkOnce(options: LoginCheckOptions): Promise<void> {
     throw error
   } finally {
     signal.removeEventListener('abort', abort)
-  }
-}
-
-/** CheckDb runs the statements of a check on a connection that nobody else uses. */
-class CheckDb implements Db {
-  readonly #connection: Connection
-
-  constructor(connection: Connection) {
-    this.#connection = connection
-  }
-
-  async query<Row extends object>(statement: Statement): Promise<readonly Row[]> {
-    return (await this.#connection.run(statement).result) as readonly Row[]
-  }
-
-  transaction(): never {
-    throw new Error('bug: a check of a login only reads')
   }
 }

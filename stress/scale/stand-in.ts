@@ -28,6 +28,10 @@ class StandInConnection implements Connection {
     this.#lose = resolve
   })
 
+  get isUsable(): boolean {
+    return !this.#isGone
+  }
+
   constructor(onGone: (connection: StandInConnection) => void) {
     this.#onGone = onGone
   }
@@ -36,10 +40,14 @@ class StandInConnection implements Connection {
     const result = this.#isGone
       ? Promise.reject<Rows>(Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED' }))
       : Promise.resolve(ROWS)
-    return { result, cancel: () => Promise.resolve() }
+    return { result, refusal: undefined, cancel: () => Promise.resolve() }
   }
 
-  begin(): Running {
+  command(): Running {
+    return this.run()
+  }
+
+  copy(): Running {
     return this.run()
   }
 

@@ -47,9 +47,10 @@ async function open(scope: Test, tenant: StageTenant): Promise<Party> {
     session,
     attempt: (text, ...before) => session.attempt([bind, ...before], text),
     async keep(text) {
-      for (const each of ['begin', bind]) await session.db.query(statementOf(each))
+      await session.db.command('begin')
+      await session.db.query(statementOf(bind))
       const rows = await session.db.query(statementOf(text))
-      await session.db.query(statementOf('commit'))
+      await session.db.command('commit')
       return rows
     },
   }
@@ -313,7 +314,7 @@ for (const name of ALL) {
   t.test(`${name}: an error tells nothing of another tenant's row`, async (t) => {
     const { own, theirs } = await both(t, name)
     const { session, tenant } = own
-    await session.db.query(statementOf('begin'))
+    await session.db.command('begin')
     await session.db.query(statementOf(`set local rls.tenant_id = '${tenant.id}'`))
     const error: unknown = await session.db
       .query(
@@ -325,7 +326,7 @@ for (const name of ALL) {
         () => undefined,
         (reason) => reason,
       )
-    await session.db.query(statementOf('rollback'))
+    await session.db.command('rollback')
     t.match(error, { code: NO_RIGHT })
     const { detail = '', hint = '', where = '' } = error as postgres.PostgresError
     t.same([detail, hint, where], ['', '', ''])
@@ -362,10 +363,10 @@ t.test('row: a statement prepared for one tenant gives another its own rows', as
   const { own, other } = await both(t, 'row')
   const statement = sql`select tenant_id from users`
   const run = async (id: string) => {
-    await own.session.db.query(statementOf('begin'))
+    await own.session.db.command('begin')
     await own.session.db.query(statementOf(`set local rls.tenant_id = '${id}'`))
     const rows = await own.session.db.query(statement)
-    await own.session.db.query(statementOf('commit'))
+    await own.session.db.command('commit')
     return rows
   }
   // Past the fifth run PostgreSQL may keep one plan for all (PREPARE, "plan_cache_mode").

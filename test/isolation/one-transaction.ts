@@ -1,5 +1,12 @@
 import { statementOf } from '../../src/isolation/session.ts'
-import type { Connect, Connection, ConnectionTarget, Rows, Running } from '../../src/pool/contract.ts'
+import type {
+  Connect,
+  Connection,
+  ConnectionTarget,
+  Rows,
+  Running,
+  TransactionCommand,
+} from '../../src/pool/contract.ts'
 import type { ScriptDb, Statement } from '../../src/pool/statement.ts'
 
 /**
@@ -30,8 +37,10 @@ export class OneTransaction {
   /** connect stands in for a login. */
   readonly connect: Connect = async (target) => {
     let isOpen = false
-    const run = async (statement: Statement): Promise<Rows> => {
-      switch (statement.strings.join('')) {
+    const run = async (work: () => Promise<Rows>): Promise<Rows> =>
+      isOpen ? work() : this.#alone(work, target)
+    const command = async (command: TransactionCommand): Promise<Rows> => {
+      switch (command) {
         case 'begin':
           isOpen = true
           await Promise.all([this.#text('savepoint unit'), this.#become(target)])
@@ -47,16 +56,14 @@ export class OneTransaction {
             this.#text('set local session authorization default'),
           ])
           return []
-        default:
-          return isOpen ? this.#run(statement) : this.#alone(() => this.#run(statement), target)
       }
     }
     return {
       pid: this.#connection.pid,
-      run: (statement): Running => ({ result: this.#next(() => run(statement)), cancel: async () => {} }),
-      begin: () => {
-        throw new Error('bug: sessions begin by a statement')
-      },
+      isUsable: true,
+      run: (statement) => running(this.#next(() => run(() => this.#run(statement)))),
+      copy: (text) => running(this.#next(() => run(() => this.#connection.copy(text).result))),
+      command: (each) => running(this.#next(() => command(each))),
       close: async () => {},
       destroy: () => {},
       lost: new Promise(() => {}),
@@ -65,11 +72,11 @@ export class OneTransaction {
 
   /** during runs `work` in the transaction and takes everything back. */
   async during<T>(work: () => Promise<T>): Promise<T> {
-    await this.#text('begin')
+    await this.#connection.command('begin').result
     try {
       return await work()
     } finally {
-      await this.#next(() => this.#text('rollback'))
+      await this.#next(() => this.#connection.command('rollback').result)
     }
   }
 
@@ -109,4 +116,8 @@ export class OneTransaction {
   async #run(statement: Statement): Promise<Rows> {
     return this.#connection.run(statement).result
   }
+}
+
+function running(result: Promise<Rows>): Running {
+  return { result, refusal: undefined, cancel: async () => {} }
 }

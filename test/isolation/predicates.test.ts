@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { type Db, Statement, sql } from '../../src/pool/statement.ts'
+import { type Db, Statement } from '../../src/pool/statement.ts'
 import type { UserListRequest } from '../../src/users/user.ts'
 import { deleteUser, findUser, insertUser, listUsers, updateUser } from '../../src/users/user-store.ts'
 import { type ConnectionDb, openAdmin, openSession, rolePlacement } from '../placement/support.ts'
@@ -88,12 +88,7 @@ async function twoTenants(
 
 /** rolledBack runs `work` and takes back what it did. */
 async function rolledBack<T>(db: ConnectionDb, work: () => Promise<T>): Promise<T> {
-  await db.query(sql`begin`)
-  try {
-    return await work()
-  } finally {
-    await db.query(sql`rollback`)
-  }
+  return db.rolledBack(work)
 }
 
 t.test('each statement reaches own rows alone, even where row level security does not bind', async (t) => {

@@ -7,9 +7,9 @@ import { RolePlacement } from '../../src/placement/role-placement.ts'
 import { RowPlacement } from '../../src/placement/row-placement.ts'
 import { SchemaPlacement } from '../../src/placement/schema-placement.ts'
 import { randomPassword, scramVerifier } from '../../src/placement/scram.ts'
-import type { Connection } from '../../src/pool/contract.ts'
+import { ConnectionDb as RawConnectionDb } from '../../src/pool/connection-db.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
-import { type Db, Statement, sql } from '../../src/pool/statement.ts'
+import { Statement } from '../../src/pool/statement.ts'
 import type { Secret } from '../../src/secret.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 
@@ -97,31 +97,9 @@ export async function openSession(
 }
 
 /** ConnectionDb is a Db on one connection, for tests that do without the pool engine. */
-export class ConnectionDb implements Db {
-  readonly connection: Connection
-
-  constructor(connection: Connection) {
-    this.connection = connection
-  }
-
-  async query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
-    return (await this.connection.run(statement).result) as readonly Row[]
-  }
-
+export class ConnectionDb extends RawConnectionDb {
   /** run is query for text that a test puts together. */
   async run(text: string): Promise<readonly Record<string, unknown>[]> {
     return this.query(new Statement(Object.assign([text], { raw: [text] }), []))
-  }
-
-  async transaction<T>(fn: (tx: Db) => Promise<T>): Promise<T> {
-    await this.query(sql`begin`)
-    try {
-      const value = await fn(this)
-      await this.query(sql`commit`)
-      return value
-    } catch (error) {
-      await this.query(sql`rollback`)
-      throw error
-    }
   }
 }

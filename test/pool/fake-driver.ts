@@ -5,6 +5,7 @@ import type {
   PoolLimits,
   Rows,
   Running,
+  TransactionCommand,
 } from '../../src/pool/contract.ts'
 import { type Statement, sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
@@ -51,6 +52,8 @@ export function target(tenantId: string, server = 'default'): ConnectionTarget {
   }
 }
 
+const COMMANDS = { begin: sql`begin`, commit: sql`commit`, rollback: sql`rollback` }
+
 interface Flight {
   readonly statement: Statement
   /** The tenant that it is bound to. */
@@ -78,14 +81,22 @@ export class FakeConnection implements Connection {
     this.#lose = resolve
   })
 
+  get isUsable(): boolean {
+    return this.state === 'open'
+  }
+
   constructor(driver: FakeDriver, target: ConnectionTarget, pid: number) {
     this.#driver = driver
     this.target = target
     this.pid = pid
   }
 
-  begin(binding?: string): Running {
-    return this.run(sql`begin`, binding)
+  command(command: TransactionCommand, binding?: string): Running {
+    return this.run(COMMANDS[command], binding)
+  }
+
+  copy(): never {
+    throw new Error('bug: the engine copies nothing')
   }
 
   run(statement: Statement, binding?: string): Running {
@@ -96,7 +107,7 @@ export class FakeConnection implements Connection {
       }
       this.flights.push({ statement, binding, resolve, reject })
     })
-    return { result, cancel: () => this.#cancel() }
+    return { result, refusal: undefined, cancel: () => this.#cancel() }
   }
 
   /** answer ends the statement that the server works on. */

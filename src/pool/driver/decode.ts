@@ -7,7 +7,8 @@ export class DecodeError extends Error {
   override readonly name = 'DecodeError'
 }
 
-type Decoder = (text: string) => unknown
+/** Decoder reads one value of a result from its text. @throws DecodeError */
+export type Decoder = (text: string) => unknown
 
 const SCALARS: ReadonlyMap<number, Decoder> = new Map<number, Decoder>([
   [OID.bool, readBoolean],

@@ -1,0 +1,295 @@
+import type { LessorError } from '../../errors.ts'
+import type { Connection, ConnectionTarget, Running, TransactionCommand } from '../contract.ts'
+import type { Statement } from '../statement.ts'
+import { checked, statementText } from '../statement-text.ts'
+import { sendCancelRequest } from './cancel.ts'
+import type { Driver, DriverOutput } from './driver.ts'
+import { checkCount, encodeAll, typeHint } from './encode.ts'
+import { connectionClosed, MAX_RESULT_BYTES, type OnNotify, Pipeline } from './pipeline.ts'
+import { DriverQuery, type QueryOptions, type QueryText, type Receiver } from './query.ts'
+import {
+  type CommandRun,
+  CopyRun,
+  type Line,
+  makeRun,
+  type Run,
+  ScriptRun,
+  StatementRun,
+  type StatementRunOptions,
+  TransactionRun,
+} from './runs.ts'
+import type { Session } from './session.ts'
+
+export interface ConnectionOptions {
+  readonly onNotify?: OnNotify
+  /** Limit of one answer in bytes; 64 MiB by default. */
+  readonly maxResultBytes?: number
+}
+
+/** Described is the types of a statement's parameters, as the server tells them when these are declared. */
+interface Described {
+  readonly hints: readonly number[]
+  readonly types: readonly number[]
+}
+
+const NO_TYPES: readonly number[] = []
+
+/**
+ * DriverConnection is a {@link Connection} over a session that has logged in, with postgres.js as its codec. It can
+ * also run scripts, for the service's own databases.
+ *
+ * Statements go out in the order in which they came. One whose parameters' types are not known on this connection is
+ * described first, and those behind it wait: parameters are written by us, by the types that the server wants, before
+ * the driver sees them (see encode.ts).
+ */
+export class DriverConnection implements Connection, Line, DriverOutput {
+  readonly pid: number
+  readonly lost: Promise<void>
+  readonly #target: ConnectionTarget
+  readonly #session: Session
+  readonly #driver: Driver
+  readonly #pipeline: Pipeline
+  /** What is not sent yet, in order. */
+  readonly #waiting: (CommandRun | StatementRun)[] = []
+  /** The first of them, while the server describes it. */
+  #describing: { readonly run: StatementRun; readonly query: DriverQuery } | undefined
+  /** What was described and is prepared, by its text. */
+  readonly #described = new Map<string, Described[]>()
+  /** The transaction that is open, from its BEGIN on until its end was asked for. */
+  #transaction: 'none' | 'plain' | 'bound' = 'none'
+  #isClosing = false
+
+  constructor(
+    session: Session,
+    driver: Driver,
+    target: ConnectionTarget,
+    { onNotify, maxResultBytes = MAX_RESULT_BYTES }: ConnectionOptions = {},
+  ) {
+    this.#target = target
+    this.#session = session
+    this.#driver = driver
+    this.pid = session.key.pid
+    this.lost = session.closed
+    this.#pipeline = new Pipeline({
+      deliver: (bytes) => driver.deliver(bytes),
+      onViolation: () => session.destroy(),
+      onTurn: () => this.#turned(),
+      write: (bytes) => session.write(bytes),
+      onNotify,
+      maxResultBytes,
+    })
+    driver.open(this)
+    session.hear(this.#pipeline)
+    void this.lost.then(() => this.#fail(session.failure))
+  }
+
+  get isUsable(): boolean {
+    return !this.#session.isBroken && !this.#pipeline.isClosed && !this.#isClosing
+  }
+
+  run(statement: Statement, binding?: string): Running {
+    if (!this.isUsable) return refused(connectionClosed())
+    try {
+      return this.#submit(makeRun(this, this.#prepare(statement, binding)))
+    } catch (error) {
+      return refused(error)
+    }
+  }
+
+  command(command: TransactionCommand, binding?: string): Running {
+    if (!this.isUsable) return refused(connectionClosed())
+    this.#transaction = command !== 'begin' ? 'none' : binding === undefined ? 'plain' : 'bound'
+    return this.#submit(new TransactionRun(this, command, binding))
+  }
+
+  copy(text: string): Running {
+    if (!this.isUsable) return refused(connectionClosed())
+    return this.#submit(new CopyRun(this, checked(text), this.#transaction === 'none' ? 'I' : 'TE'))
+  }
+
+  /** script runs SQL text of several statements as one simple query; see ScriptDb. @throws TypeError, and as `run` */
+  async script(text: string): Promise<void> {
+    if (!this.isUsable) throw connectionClosed()
+    await this.#submit(new ScriptRun(this, checked(text))).result
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true
+    this.#endWhenIdle()
+    await this.lost
+  }
+
+  destroy(): void {
+    this.#session.destroy()
+    this.#fail()
+  }
+
+  wrote(type: number): boolean {
+    return this.#pipeline.wrote(type)
+  }
+
+  write(bytes: Buffer): void {
+    this.#session.write(bytes)
+  }
+
+  send(text: QueryText, receiver: Receiver, options: QueryOptions): DriverQuery {
+    return this.#hand(new DriverQuery(text, this.#pipeline, receiver, options))
+  }
+
+  sendAgain(run: StatementRun): void {
+    if (this.#session.isBroken || this.#pipeline.isClosed) {
+      run.reject(connectionClosed())
+      return
+    }
+    this.#described.delete(run.statement.text)
+    this.#waiting.unshift(run)
+  }
+
+  async cancel(run: Run): Promise<void> {
+    const { head } = this.#pipeline
+    const query = run === this.#describing?.run ? this.#describing.query : run.query
+    if (query === undefined) {
+      // The server knows nothing of it yet.
+      const place = this.#waiting.indexOf(run as CommandRun | StatementRun)
+      if (place !== -1) this.#waiting.splice(place, 1)[0]?.reject(cancelled())
+    } else if (query === head) {
+      // The request stops whatever the server works on when it arrives.
+      await sendCancelRequest(this.#target, this.#session.key)
+    }
+  }
+
+  refusalOf(query: DriverQuery): LessorError | undefined {
+    return this.#pipeline.refusalOf(query)
+  }
+
+  /** @throws TypeError */
+  #prepare(statement: Statement, binding: string | undefined): StatementRunOptions {
+    const text = statementText(statement)
+    const { values } = text
+    checkCount(values.length)
+    const hints = values.length === 0 ? NO_TYPES : values.map((value) => typeHint(value))
+    if (this.#transaction !== 'none') return { statement: text, hints, scope: 'inside' }
+    return { statement: text, hints, scope: binding === undefined ? 'own' : { binding } }
+  }
+
+  #submit<R extends CommandRun | StatementRun>(run: R): R {
+    this.#waiting.push(run)
+    this.#pump()
+    return run
+  }
+
+  /** pump sends what waits, up to the first statement that has to be described. */
+  #pump(): void {
+    while (this.#describing === undefined) {
+      const [run] = this.#waiting
+      if (run === undefined) return
+      const types = run instanceof StatementRun ? this.#typesOf(run) : NO_TYPES
+      if (types === undefined) {
+        this.#describe(run as StatementRun)
+        return
+      }
+      this.#waiting.shift()
+      try {
+        if (run instanceof StatementRun) run.send(this.#arguments(run, types))
+        else run.send()
+      } catch (error) {
+        // Nothing of it was handed to the driver.
+        run.reject(error as Error)
+      }
+    }
+  }
+
+  #typesOf({ hints, statement }: StatementRun): readonly number[] | undefined {
+    if (hints.length === 0) return NO_TYPES
+    const described = this.#described.get(statement.text)
+    return described?.find((each) => each.hints.every((hint, i) => hint === hints[i]))?.types
+  }
+
+  /** @throws ParameterError */
+  #arguments({ statement, hints }: StatementRun, types: readonly number[]): readonly unknown[] {
+    if (types.length === 0) return NO_TYPES
+    return this.#declared(encodeAll(statement.values, types), hints)
+  }
+
+  /** Arguments with the types that are declared for them. */
+  #declared(texts: readonly (string | null)[], hints: readonly number[]): readonly unknown[] {
+    if (hints.every((hint) => hint === 0)) return texts
+    return texts.map((text, i) => (hints[i] ? this.#driver.typed(text, hints[i]) : text))
+  }
+
+  /** describe asks the server for the types of a statement's parameters, which prepares it as well. */
+  #describe(run: StatementRun): void {
+    const { hints, statement } = run
+    const receiver: Receiver = {
+      answered: (description) => {
+        this.#describing = undefined
+        const described = this.#described.get(statement.text) ?? []
+        this.#described.set(statement.text, described)
+        described.push({ hints, types: typesOf(description) })
+      },
+      failed: (error) => {
+        this.#describing = undefined
+        const place = this.#waiting.indexOf(run)
+        if (place !== -1) this.#waiting.splice(place, 1)
+        run.reject(error)
+      },
+      stale: (error) => receiver.failed(error),
+    }
+    // Of the parameters only the declared types are sent.
+    const args = this.#declared(
+      hints.map(() => ''),
+      hints,
+    )
+    const query = new DriverQuery({ text: statement.text, args, isSimple: false }, this.#pipeline, receiver, {
+      expected: run.describedIn,
+      onlyDescribe: true,
+    })
+    this.#describing = { run, query }
+    this.#hand(query)
+  }
+
+  #hand(query: DriverQuery): DriverQuery {
+    if (this.#pipeline.isClosed) {
+      query.fail(connectionClosed())
+      return query
+    }
+    this.#pipeline.add(query)
+    try {
+      this.#driver.send(query)
+    } catch (error) {
+      this.#pipeline.violated(`the driver has thrown: ${(error as Error).name}`)
+    }
+    return query
+  }
+
+  /** An answer is complete. */
+  #turned(): void {
+    this.#pump()
+    if (this.#isClosing) this.#endWhenIdle()
+  }
+
+  #endWhenIdle(): void {
+    if (this.#pipeline.isEmpty && this.#waiting.length === 0) this.#session.end()
+  }
+
+  /** Nothing more can be answered. */
+  #fail(why?: Error): void {
+    const error = this.#pipeline.close(why)
+    for (const run of this.#waiting.splice(0)) run.reject(error)
+  }
+}
+
+/** What the driver resolves a description with (postgres.js 3.4, RowDescription and NoData in src/connection.js). */
+function typesOf(description: unknown): readonly number[] {
+  const { types } = description as { readonly types: readonly number[] }
+  return [...types]
+}
+
+/** As the server says it of a statement that it has begun. */
+function cancelled(): Error {
+  return Object.assign(new Error('The statement was cancelled before it was sent.'), { code: '57014' })
+}
+
+function refused(error: unknown): Running {
+  return { result: Promise.reject(error), refusal: undefined, cancel: async () => {} }
+}

@@ -1,0 +1,296 @@
+import { LessorError } from '../../errors.ts'
+import type { Rows, Running, TransactionCommand } from '../contract.ts'
+import { errorCode } from '../driver-errors.ts'
+import type { StatementText } from '../statement-text.ts'
+import { commandText, transactionText } from './commands.ts'
+import type { Copied, DriverQuery, Expected, QueryOptions, QueryText, Receiver, Statuses } from './query.ts'
+import { decodeRows } from './rows.ts'
+
+/** Line is the connection that a run is on. */
+export interface Line {
+  /** Hands a query to the driver, behind those before it. */
+  send(text: QueryText, receiver: Receiver, options: QueryOptions): DriverQuery
+  /** Describes the run's statement again and sends it once more. */
+  sendAgain(run: StatementRun): void
+  /** Takes back a run that is not sent yet, or asks the server to stop the one that it works on. */
+  cancel(run: Run): Promise<void>
+  /** Why a query's answer will be refused, though it still comes. */
+  refusalOf(query: DriverQuery): LessorError | undefined
+}
+
+/** What a statement of a transaction leaves behind: it goes on, or has failed. */
+const INSIDE: Expected = 'TE'
+const OUTSIDE: Expected = 'I'
+const ANY: QueryOptions = { expected: 'ITE' }
+
+/** Run is one unit of work on a connection, from its submission to its answer. */
+export abstract class Run implements Running {
+  readonly result: Promise<Rows>
+  protected readonly resolve: (rows: Rows) => void
+  readonly reject: (error: Error) => void
+  protected readonly line: Line
+  /** The query that a cancel request means; undefined until it is sent. */
+  query: DriverQuery | undefined
+
+  constructor(line: Line) {
+    const { promise, resolve, reject } = Promise.withResolvers<Rows>()
+    this.result = promise
+    this.resolve = resolve
+    this.reject = reject
+    this.line = line
+  }
+
+  get refusal(): LessorError | undefined {
+    return this.query === undefined ? undefined : this.line.refusalOf(this.query)
+  }
+
+  cancel(): Promise<void> {
+    return this.line.cancel(this)
+  }
+}
+
+/** CommandRun is SQL text without parameters. */
+export abstract class CommandRun extends Run implements Receiver {
+  abstract send(): void
+
+  abstract answered(rows: Rows, statuses: Statuses): void
+
+  failed(error: Error): void {
+    this.reject(error)
+  }
+
+  stale(error: Error): void {
+    this.reject(error)
+  }
+}
+
+/** ScriptRun may be several statements, and leaves the session as it likes. */
+export class ScriptRun extends CommandRun {
+  readonly #text: string
+
+  constructor(line: Line, text: string) {
+    super(line)
+    this.#text = text
+  }
+
+  send(): void {
+    this.query = this.line.send(commandText(this.#text), this, ANY)
+  }
+
+  answered(rows: Rows): void {
+    this.resolve(rows)
+  }
+}
+
+/** CopyRun is a COPY to or from the client; see Connection.copy. */
+export class CopyRun extends CommandRun {
+  readonly #text: string
+  readonly #expected: Expected
+  readonly #copied: Copied = { chunks: [], wantedRows: false }
+
+  constructor(line: Line, text: string, expected: Expected) {
+    super(line)
+    this.#text = text
+    this.#expected = expected
+  }
+
+  send(): void {
+    const options = { expected: this.#expected, copied: this.#copied }
+    this.query = this.line.send(commandText(this.#text), this, options)
+  }
+
+  answered(): void {
+    const lines = Buffer.concat(this.#copied.chunks).toString('utf8').split('\n')
+    const rows = lines.filter((line) => line !== '').map((line) => ({ line }))
+    this.resolve(Object.assign(rows, { command: 'COPY' }))
+  }
+
+  override failed(error: Error): void {
+    // query_canceled: what PostgreSQL says to CopyFail.
+    if (this.#copied.wantedRows && errorCode(error) === '57014')
+      this.resolve(Object.assign([], { command: 'COPY', count: 1 }))
+    else this.reject(error)
+  }
+}
+
+/** TransactionRun begins or ends a transaction. */
+export class TransactionRun extends CommandRun {
+  readonly #command: TransactionCommand
+  readonly #binding: string | undefined
+
+  constructor(line: Line, command: TransactionCommand, binding: string | undefined) {
+    super(line)
+    this.#command = command
+    this.#binding = binding
+  }
+
+  send(): void {
+    const text = transactionText(this.#command, this.#binding)
+    this.query = this.line.send(text, this, this.#command === 'begin' ? ANY : { expected: OUTSIDE })
+  }
+
+  answered(_rows: Rows, { before }: Statuses): void {
+    // A COMMIT of a transaction that has failed is answered with ROLLBACK, and not with an error.
+    const command = this.#command === 'commit' && before === 'E' ? 'ROLLBACK' : this.#command.toUpperCase()
+    this.resolve(Object.assign([], { command }))
+  }
+}
+
+export interface StatementRunOptions {
+  readonly statement: StatementText
+  /** The OIDs that are declared for its parameters. */
+  readonly hints: readonly number[]
+  /** Where it runs: by itself, in the transaction that is open, or by itself and bound to a tenant. */
+  readonly scope: 'own' | 'inside' | { readonly binding: string }
+}
+
+/** StatementRun is one statement with its parameters. */
+export abstract class StatementRun extends Run implements Receiver {
+  readonly statement: StatementText
+  readonly hints: readonly number[]
+  #isSecond = false
+
+  constructor(line: Line, { statement, hints }: StatementRunOptions) {
+    super(line)
+    this.statement = statement
+    this.hints = hints
+  }
+
+  /** What its description leaves behind. */
+  abstract readonly describedIn: Expected
+
+  /** send hands it over; `args` are its parameters as the driver takes them. */
+  abstract send(args: readonly unknown[]): void
+
+  abstract answered(rows: Rows, statuses: Statuses): void
+  abstract failed(error: Error): void
+  abstract stale(error: Error): void
+
+  protected finish(rows: Rows): void {
+    try {
+      this.resolve(decodeRows(rows))
+    } catch (error) {
+      this.reject(error as Error)
+    }
+  }
+
+  /** Nothing of it has taken effect: it was refused before it ran. The second time that is its answer. */
+  protected tryAgain(error: Error): void {
+    if (this.#isSecond) {
+      this.reject(schemaChanged(error))
+      return
+    }
+    this.#isSecond = true
+    this.query = undefined
+    this.line.sendAgain(this)
+  }
+}
+
+/** PlainRun is a statement by itself, or one of a transaction that is open. */
+class PlainRun extends StatementRun {
+  readonly describedIn: Expected
+
+  constructor(line: Line, options: StatementRunOptions) {
+    super(line, options)
+    this.describedIn = options.scope === 'inside' ? INSIDE : OUTSIDE
+  }
+
+  send(args: readonly unknown[]): void {
+    const { text } = this.statement
+    this.query = this.line.send({ text, args, isSimple: false }, this, { expected: this.describedIn })
+  }
+
+  answered(rows: Rows): void {
+    this.finish(rows)
+  }
+
+  failed(error: Error): void {
+    this.reject(error)
+  }
+
+  stale(error: Error): void {
+    // The transaction has failed by it; only who began it can begin it again.
+    if (this.describedIn === INSIDE) this.reject(schemaChanged(error))
+    else this.tryAgain(error)
+  }
+}
+
+/**
+ * BoundRun is a statement between its BEGIN and its COMMIT, bound to a tenant. All three go out in one write. Its
+ * result is what the statement returned, once the server has confirmed the commit. The first of the three that failed
+ * says why: after a failure of the binding the statement is refused, and the COMMIT of a failed transaction is a
+ * silent ROLLBACK.
+ */
+class BoundRun extends StatementRun {
+  readonly describedIn = OUTSIDE
+  readonly #binding: string
+  #rows: Rows | undefined
+  #failure: Error | undefined
+  #isStale = false
+  readonly #begin: Receiver = {
+    answered: () => {},
+    failed: (error) => this.failed(error),
+    stale: (error) => this.failed(error),
+  }
+  readonly #commit: Receiver = {
+    answered: () => this.#ended(),
+    failed: (error) => this.#lost(error),
+    stale: (error) => this.#lost(error),
+  }
+
+  constructor(line: Line, options: StatementRunOptions, binding: string) {
+    super(line, options)
+    this.#binding = binding
+  }
+
+  send(args: readonly unknown[]): void {
+    this.#rows = undefined
+    this.#failure = undefined
+    this.#isStale = false
+    this.line.send(transactionText('begin', this.#binding), this.#begin, ANY)
+    this.query = this.line.send({ text: this.statement.text, args, isSimple: false }, this, ANY)
+    this.line.send(transactionText('commit', this.#binding), this.#commit, { expected: OUTSIDE })
+  }
+
+  answered(rows: Rows, { after }: Statuses): void {
+    // Only of a transaction that is open and has not failed is a COMMIT that succeeds a commit.
+    if (after === 'T') this.#rows = rows
+  }
+
+  failed(error: Error): void {
+    this.#failure ??= error
+  }
+
+  stale(error: Error): void {
+    this.#isStale = this.#failure === undefined
+    this.#failure ??= error
+  }
+
+  #lost(error: Error): void {
+    this.reject(this.#failure ?? error)
+  }
+
+  #ended(): void {
+    if (this.#failure !== undefined) {
+      // Its transaction was rolled back, and the server has said so.
+      if (this.#isStale) this.tryAgain(this.#failure)
+      else this.reject(this.#failure)
+    } else if (this.#rows === undefined) {
+      this.reject(new Error('bug: a statement ran outside of the transaction that binds it'))
+    } else this.finish(this.#rows)
+  }
+}
+
+function schemaChanged(cause: Error): LessorError {
+  return new LessorError(
+    'SCHEMA_CHANGED',
+    'A table, or what was prepared for it, changed while the statement was to run. Nothing of it has taken effect, nor of its transaction; try again.',
+    { cause, retryAfterSeconds: 1 },
+  )
+}
+
+/** makeRun makes the run of a statement; nothing is sent yet. */
+export function makeRun(line: Line, options: StatementRunOptions): StatementRun {
+  const { scope } = options
+  return typeof scope === 'object' ? new BoundRun(line, options, scope.binding) : new PlainRun(line, options)
+}
