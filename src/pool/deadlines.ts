@@ -1,6 +1,6 @@
 import { LessorError } from '../errors.ts'
 import type { PoolLimits } from './contract.ts'
-import type { Slot } from './slot.ts'
+import type { Flight, Slot } from './slot.ts'
 import { onAbort } from './waiting-room.ts'
 
 /** How long a statement runs before its caller's signal is read at all; see Caller. */
@@ -19,7 +19,12 @@ const AGAIN_MS = 500
 /**
  * overdue looks at one connection's deadlines and says what is due: `cancel` what it runs, or
  * `destroy` its socket. An opening that takes too long is aborted here. Statements whose caller has
- * gone, or whose time is up, are doomed; they are cancelled as soon as that cannot hit another.
+ * gone are doomed; they are cancelled as soon as that cannot hit another.
+ *
+ * A statement's time counts from when it became the first on its connection, so that none pays for those before
+ * it. The first one whose time is up is cancelled whatever stands behind it: the server should have ended it by
+ * itself. When it has not ended OBEY_MS later, the socket is dropped and all that is on it ends. So whatever is on
+ * a connection that answers nothing has ended `statementTimeoutMs` + TIMEOUT_GRACE_MS + OBEY_MS after the last answer.
  */
 export function overdue(
   slot: Slot,
@@ -34,10 +39,12 @@ export function overdue(
     case 'closing':
       return age >= OBEY_MS ? 'destroy' : undefined
     case 'busy':
-    case 'held':
+    case 'held': {
+      const [first] = slot.flights
+      if (first === undefined) return fencedFor(slot, age) >= OBEY_MS ? 'destroy' : undefined
       if (age >= WATCH_AFTER_MS) watchCallers(slot)
-      if (age >= limits.statementTimeoutMs + TIMEOUT_GRACE_MS) doomFirst(slot)
-      return firstDue(slot, now)
+      return firstDue(slot, first, { now, isLate: age >= limits.statementTimeoutMs + TIMEOUT_GRACE_MS })
+    }
     case 'idle':
     case 'closed':
       return undefined
@@ -52,23 +59,25 @@ function watchCallers(slot: Slot): void {
   }
 }
 
-function doomFirst(slot: Slot): void {
-  const [first] = slot.flights
-  if (first === undefined) return
-  first.doomed ??= new LessorError('STATEMENT_TIMEOUT', 'The statement ran into its time limit.')
-}
-
-function firstDue(slot: Slot, now: number): 'cancel' | 'destroy' | undefined {
-  const [first] = slot.flights
-  if (first === undefined) return undefined
+function firstDue(
+  slot: Slot,
+  first: Flight,
+  { now, isLate }: { now: number; isLate: boolean },
+): 'cancel' | 'destroy' | undefined {
+  if (isLate) first.doomed ??= new LessorError('STATEMENT_TIMEOUT', 'The statement ran into its time limit.')
   if (first.cancelledAt !== undefined && now - first.cancelledAt >= OBEY_MS) return 'destroy'
   if (first.cancelSentAt !== undefined && (slot.fences > 0 || now - first.cancelSentAt < AGAIN_MS)) {
     return undefined
   }
   // A cancel request hits whatever the connection runs when it arrives, so it is not sent while a
-  // neighbour could be hit that is to live.
-  const isSafe = slot.state === 'held' || slot.flights.every(({ doomed }) => doomed !== undefined)
+  // neighbour could be hit that is to live, unless the neighbour would wait for it without end.
+  const isSafe = isLate || slot.state === 'held' || slot.flights.every(({ doomed }) => doomed !== undefined)
   return first.doomed !== undefined && isSafe ? 'cancel' : undefined
+}
+
+/** How long a connection on which nothing runs has waited for the end of a cancel request. */
+function fencedFor(slot: Slot, age: number): number {
+  return slot.state === 'busy' && slot.fences > 0 ? age : 0
 }
 
 function connectTimeout(ms: number): LessorError {
