@@ -1,6 +1,7 @@
 import { type ErrorCode, LessorError } from '../errors.ts'
 import type { Rows } from '../pool/contract.ts'
 import { type ScriptDb, type Statement, sql } from '../pool/statement.ts'
+import { refusal } from '../pool/statement-kind.ts'
 import { Transaction } from '../pool/transaction.ts'
 import type { DatabaseAddress } from './database-url.ts'
 import { Lane } from './lane.ts'
@@ -43,6 +44,8 @@ export class PostgresDatabase implements ScriptDb {
   }
 
   query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]> {
+    const refused = refusal(statement)
+    if (refused !== undefined) return Promise.reject(refused)
     // Row is the caller's word for what its own SQL returns.
     return this.#use((lane) => lane.send(statement)) as Promise<Rows & readonly Row[]>
   }

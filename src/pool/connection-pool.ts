@@ -7,7 +7,7 @@ import { openError, statementError } from './driver-errors.ts'
 import type { Engine } from './engine.ts'
 import { Line } from './line.ts'
 import { Member, type SharedTenant, type Want } from './member.ts'
-import { leavesSessionState, opensTransaction } from './session-state.ts'
+import { leavesSessionState } from './session-state.ts'
 import { Sharing } from './sharing.ts'
 import { Slot, type SlotOwner } from './slot.ts'
 import type { Statement } from './statement.ts'
@@ -24,8 +24,6 @@ export interface ConnectionPoolOptions {
   /** Reads the credential again. */
   readonly locate: () => Promise<ConnectionTarget>
 }
-
-const BEGIN_SENT = 'BEGIN was sent as a plain statement; use db.transaction() instead.'
 
 /**
  * ConnectionPool is the connections of one entry, or of all entries that share a login, owned one by one. Dispatch looks at age: an idle
@@ -366,9 +364,9 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     member.enter(slot)
     try {
       const rows = await running.result
-      if (binding === undefined) {
-        if (slot.state === 'busy' && opensTransaction(rows)) throw this.#misuse(slot, BEGIN_SENT)
-      } else if (leavesSessionState(rows) && slot.isOpen && !slot.isRetiring) this.#leaving(slot)
+      if (binding !== undefined && leavesSessionState(rows) && slot.isOpen && !slot.isRetiring) {
+        this.#leaving(slot)
+      }
       return rows
     } catch (error) {
       throw flight.doomed ?? statementError(error)
@@ -522,13 +520,6 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     this.#engine.slots.delete(slot)
     this.#engine.budgets.closed(this, wasClosing)
     if (this.#draining === 0 && this.#slots.size === 0) this.#resolveDrained()
-  }
-
-  /** Other callers' statements must not end inside such a transaction, or behind such a copy. */
-  #misuse(slot: Slot, what: string): Error {
-    if (!slot.isRetiring && slot.isOpen) this.#leaving(slot)
-    slot.connection.destroy()
-    return new Error(what)
   }
 
   #drainedError(): LessorError {

@@ -19,7 +19,7 @@ const AGAIN_MS = 500
 /**
  * overdue looks at one connection's deadlines and says what is due: `cancel` what it runs, or
  * `destroy` its socket. An opening that takes too long is aborted here. Statements whose caller has
- * gone are doomed; they are cancelled as soon as that cannot hit another.
+ * gone, or whose answer is refused already, are doomed; they are cancelled as soon as that cannot hit another.
  *
  * A statement's time counts from when it became the first on its connection, so that none pays for those before
  * it. The first one whose time is up is cancelled whatever stands behind it: the server should have ended it by
@@ -53,6 +53,7 @@ export function overdue(
 
 function watchCallers(slot: Slot): void {
   for (const flight of slot.flights) {
+    flight.doomed ??= flight.running.refusal
     flight.unwatch ??= onAbort(flight.caller, (error) => {
       flight.doomed ??= error
     })

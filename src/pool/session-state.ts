@@ -28,8 +28,3 @@ const HARMLESS = new Set([
 export function leavesSessionState({ command }: Rows): boolean {
   return command === undefined || !HARMLESS.has(command)
 }
-
-/** opensTransaction says whether a plain statement was a BEGIN. */
-export function opensTransaction({ command }: Rows): boolean {
-  return command === 'BEGIN' || command === 'START TRANSACTION'
-}

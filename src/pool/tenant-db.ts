@@ -1,6 +1,7 @@
 import type { Caller, Lease } from './contract.ts'
 import type { Entry } from './entry.ts'
 import type { Db, Statement } from './statement.ts'
+import { refusal } from './statement-kind.ts'
 import type { TenantPool } from './tenant-pool.ts'
 import { Transaction } from './transaction.ts'
 
@@ -36,6 +37,8 @@ export class TenantLease implements Lease, Db {
   }
 
   query<Row extends object>(statement: Statement): Promise<readonly Row[]> {
+    const refused = refusal(statement)
+    if (refused !== undefined) return Promise.reject(refused)
     // Row is the caller's word for what its own SQL returns.
     return this.#pool().run(statement, this.#caller) as Promise<readonly Row[]>
   }

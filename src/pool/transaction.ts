@@ -1,5 +1,6 @@
 import type { Rows, TransactionCommand } from './contract.ts'
 import { type Db, ident, type Statement, sql } from './statement.ts'
+import { refusal } from './statement-kind.ts'
 
 /** Session is the connection that a transaction has to itself until it is over. */
 export interface Session {
@@ -24,6 +25,8 @@ export class Transaction implements Db {
 
   async query<Row extends object>(statement: Statement): Promise<readonly Row[]> {
     this.assertOpen()
+    const refused = refusal(statement)
+    if (refused !== undefined) throw refused
     // Row is the caller's word for what its own SQL returns.
     return (await this.#session.send(statement)) as readonly Row[]
   }

@@ -43,6 +43,25 @@ t.test('sessions are in UTC, name themselves and have a time limit', async (t) =
   t.same(row, { zone: 'UTC', name: 'lessor control', timeout: '1234ms' })
 })
 
+t.test('a transaction is not begun or ended by a statement', async (t) => {
+  const db = open(t, { maxConnections: 1 })
+  const refused = { message: /use db.transaction\(\)/ }
+  await db.script('create table once (id integer)')
+  for (const statement of [sql`begin`, sql`COMMIT`, sql`/* a */ rollback`]) {
+    await t.rejects(db.query(statement), refused)
+    await t.rejects(
+      db.transaction(async (tx) => {
+        await tx.query(sql`insert into once values (1)`)
+        await tx.query(statement)
+      }),
+      refused,
+    )
+  }
+  await t.rejects(db.query(sql`copy once to stdout`), { message: /^COPY to or from the client/ })
+  await t.rejects(db.query(sql` -- nothing`), { message: /^The statement is empty/ })
+  t.strictSame([...(await db.query(sql`select id from once`))], [])
+})
+
 t.test('a transaction that throws leaves nothing, a nested one only what it did itself', async (t) => {
   const db = open(t)
   await db.script('create table kept (id integer); create table also (id integer)')

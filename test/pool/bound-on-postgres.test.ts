@@ -120,22 +120,39 @@ t.test("a statement that fails after some of its rows leaves a neighbour's resul
   t.same(await read(B), [{ id: 1, text: `of ${B}` }])
 })
 
-t.test('COPY is refused in words, and the next tenant has another connection', async (t) => {
-  const { use, add, read } = await setUp(t)
+t.test('COPY and the end of a transaction are refused before they are sent', async (t) => {
+  const { use, add, read, registry } = await setUp(t)
   await add(A, 1)
-  const message = /^COPY to or from the client was sent as a statement/
-  for (const copy of [sql`copy (select id from notes) to stdout`, sql`copy (select 1) to stdout`]) {
+  const copy = { message: /^COPY to or from the client is not sent as a statement/ }
+  const end = { message: /use db.transaction\(\)/ }
+  for (const [statement, refused] of [
+    [sql`copy (select id from notes) to stdout`, copy],
+    [sql`copy (select 1) to stdout`, copy],
+    [sql`commit`, end],
+    [
+      sql`-- a
+      Rollback`,
+      end,
+    ],
+    [sql`begin`, end],
+  ] as const) {
     await t.rejects(
-      use(A, (db) => db.query(copy)),
-      { message },
+      use(A, (db) => db.query(statement)),
+      refused,
     )
     await t.rejects(
-      use(A, (db) => db.transaction((tx) => tx.query(copy))),
-      { message },
+      use(A, (db) =>
+        db.transaction(async (tx) => {
+          await tx.query(sql`insert into notes (id, text) values (2, 'x')`)
+          await tx.query(statement)
+        }),
+      ),
+      refused,
     )
-    t.same(await read(B), [])
+    t.strictSame([...(await read(B))], [])
     t.equal((await read(A)).length, 1)
   }
+  t.equal(registry.counters().connectionsOpened, 1)
 })
 
 t.test('what the commit refuses is an error of the statement, and is not there', async (t) => {

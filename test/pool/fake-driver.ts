@@ -106,15 +106,16 @@ export class FakeConnection implements Connection {
         return
       }
       this.flights.push({ statement, binding, resolve, reject })
+      this.#driver.onSend(statement)
     })
     return { result, refusal: undefined, cancel: () => this.#cancel() }
   }
 
-  /** answer ends the statement that the server works on. */
-  answer(outcome: 'ok' | 'error' = 'ok'): void {
+  /** answer ends the statement that the server works on; its command tag is its first word unless given. */
+  answer(outcome: 'ok' | 'error' = 'ok', command?: string): void {
     const flight = this.flights.shift()
     if (flight === undefined) return
-    const rows = rowsFor(flight.statement, flight.binding ?? this.#bound ?? this.target.user)
+    const rows = rowsFor(flight.statement, flight.binding ?? this.#bound ?? this.target.user, command)
     if (rows.command === 'BEGIN') this.#bound = flight.binding
     if (rows.command === 'COMMIT' || rows.command === 'ROLLBACK') this.#bound = undefined
     if (outcome === 'ok') flight.resolve(rows)
@@ -156,10 +157,10 @@ export class FakeConnection implements Connection {
   }
 }
 
-function rowsFor(statement: Statement, user: string): Rows {
-  const [command = ''] = statement.strings
+function rowsFor(statement: Statement, user: string, tag?: string): Rows {
+  const [text = ''] = statement.strings
   const rows: object[] = [{ user, value: statement.values[0] }]
-  return Object.assign(rows, { command: command.trim().split(' ')[0]?.toUpperCase() ?? '' })
+  return Object.assign(rows, { command: tag ?? text.trim().split(' ')[0]?.toUpperCase() ?? '' })
 }
 
 interface Opening {
@@ -176,6 +177,8 @@ export class FakeDriver {
   /** Called when a connection to a server begins to open. */
   onOpening: (server: string) => void = () => {}
   onCancel: (connection: FakeConnection) => void = () => {}
+  /** Called with each statement that is sent. */
+  onSend: (statement: Statement) => void = () => {}
   automatic = true
   failNext: Error | undefined
   #pids = 0

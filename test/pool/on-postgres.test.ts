@@ -117,11 +117,14 @@ t.test('a statement that fails after some of its rows leaves the next result as 
   t.same(rows, { status: 'fulfilled', value: [{ i: 1 }, { i: 2 }] }, 'one that was sent right behind it')
 })
 
-t.test('COPY is refused in words, and who comes next has another connection', async (t) => {
+const COPY_REFUSED = {
+  message: /^COPY to or from the client is not sent as a statement; use SELECT or INSERT/,
+}
+
+t.test('COPY is refused before it is sent, and its connection serves on', async (t) => {
   const { registry, key, watcher } = await setUp(t, { maxConnections: 1 })
   await watcher`create table copied (a integer)`
   const use = <T>(fn: (db: Db) => Promise<T>) => registry.use(key('a'), new AbortController(), fn)
-  const message = /^COPY to or from the client was sent as a statement; use SELECT or INSERT/
   for (const copy of [
     sql`copy (select repeat('x', 10000) from generate_series(1, 1000)) to stdout`,
     sql`copy (select 1) to stdout`,
@@ -129,16 +132,74 @@ t.test('COPY is refused in words, and who comes next has another connection', as
   ]) {
     await t.rejects(
       use((db) => db.query(copy)),
-      { message },
+      COPY_REFUSED,
     )
-    t.same(await use((db) => db.query(sql`select 1 as one`)), [{ one: 1 }])
     await t.rejects(
       use((db) => db.transaction((tx) => tx.query(copy))),
-      { message },
+      COPY_REFUSED,
     )
-    t.same(await use((db) => db.query(sql`select 2 as two`)), [{ two: 2 }])
+    t.strictSame([...(await use((db) => db.query(sql`select 1 as one`)))], [{ one: 1 }])
   }
-  t.equal(registry.counters().connectionsOpened, 7)
+  t.equal(registry.counters().connectionsOpened, 1)
+})
+
+t.test(
+  'a COPY that its text did not betray costs its connection, and who comes next has another',
+  async (t) => {
+    const { registry, key, watcher } = await setUp(t, { maxConnections: 1 })
+    // Then what follows the backslash is still in the string.
+    await watcher.unsafe(`do $$ begin
+    execute format('alter database %I set standard_conforming_strings = off', current_database()); end $$`)
+    const use = <T>(fn: (db: Db) => Promise<T>) => registry.use(key('a'), new AbortController(), fn)
+    const copy = sql`copy (select 'a\\') to ''b''') to stdout`
+    await t.rejects(
+      use((db) => db.query(copy)),
+      COPY_REFUSED,
+    )
+    t.strictSame([...(await use((db) => db.query(sql`select 1 as one`)))], [{ one: 1 }])
+    await t.rejects(
+      use((db) => db.transaction((tx) => tx.query(copy))),
+      COPY_REFUSED,
+    )
+    t.strictSame([...(await use((db) => db.query(sql`select 2 as two`)))], [{ two: 2 }])
+    t.equal(registry.counters().connectionsOpened, 3)
+  },
+)
+
+t.test('a transaction is not ended by a statement in it, nor by one beside it', async (t) => {
+  const { registry, key, watcher } = await setUp(t, { maxConnections: 1 })
+  await watcher`create table kept (id int primary key)`
+  const use = <T>(fn: (db: Db) => Promise<T>) => registry.use(key('a'), new AbortController(), fn)
+  const refused = { message: /use db.transaction\(\)/ }
+  const ends = [sql`commit`, sql`END`, sql`;rollback`, sql`/* /* */ */ abort`, sql`commit and chain`]
+  for (const end of ends) {
+    await t.rejects(
+      use((db) =>
+        db.transaction(async (tx) => {
+          await tx.query(sql`insert into kept values (1)`)
+          await tx.query(end)
+        }),
+      ),
+      refused,
+    )
+    await t.rejects(
+      use((db) => db.query(end)),
+      refused,
+    )
+  }
+  t.strictSame([...(await watcher`select id from kept`)], [], 'all of them were rolled back')
+  await use((db) =>
+    db.transaction(async (tx) => {
+      await tx.query(sql`set transaction isolation level serializable`)
+      await tx.query(sql`savepoint a`)
+      await tx.query(sql`insert into kept values (1)`)
+      await tx.query(sql`rollback to savepoint a`)
+      await tx.query(sql`insert into kept values (2)`)
+      await tx.query(sql`release a`)
+    }),
+  )
+  t.strictSame([...(await watcher`select id from kept`)], [{ id: 2 }], 'savepoints are for all to use')
+  t.equal(registry.counters().connectionsOpened, 1)
 })
 
 t.test('a transaction commits, rolls back, and knows a silent rollback', async (t) => {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { LessorError } from '../../src/errors.ts'
 import type { ConnectionTarget, PoolKey, PoolLimits } from '../../src/pool/contract.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
-import { type Statement, sql } from '../../src/pool/statement.ts'
+import { type Db, type Statement, sql } from '../../src/pool/statement.ts'
 import { FakeClock, type FakeConnection, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
 
 interface Row {
@@ -304,15 +304,81 @@ t.test('a connection whose rollback fails is not given to anybody else', async (
   t.equal(connection.state, 'gone')
 })
 
-t.test('BEGIN as a plain statement is refused, and its connection dropped', async (t) => {
+const TRANSACTION_REFUSED = {
+  message:
+    'A transaction is not begun or ended by a statement; use db.transaction(), which commits, or rolls back when its function throws.',
+}
+
+t.test('a statement that begins or ends a transaction is refused before it is sent', async (t) => {
+  const { driver, registry, key, answerAll, use } = setUp({ maxConnections: 1 })
+  const work = use('a', 1)
+  await answerAll()
+  await work
+  const db = <T>(fn: (db: Db) => Promise<T>) => registry.use(key('a'), new AbortController(), fn)
+  for (const statement of [
+    sql`BEGIN`,
+    sql`start transaction`,
+    sql`commit`,
+    sql`end`,
+    sql`rollback`,
+    sql`abort`,
+  ]) {
+    await t.rejects(
+      db((each) => each.query(statement)),
+      TRANSACTION_REFUSED,
+    )
+  }
+  t.strictSame(only(driver).flights, [])
+  t.equal(registry.gauges().connections.idle, 1, 'the connection has served nobody and stays')
+})
+
+t.test(
+  'a statement that would end the transaction it stands in is refused, and the transaction goes on',
+  async (t) => {
+    const { driver, registry, key, answerAll } = setUp()
+    const sent: string[] = []
+    driver.onSend = ({ strings }) => sent.push(strings.join('?'))
+    const work = registry.use(key('a'), new AbortController(), (db) =>
+      db.transaction(async (tx) => {
+        for (const statement of [sql`commit`, sql`/* a */ END;`, sql`rollback`, sql`abort`, sql`begin`]) {
+          await t.rejects(tx.query(statement), TRANSACTION_REFUSED)
+        }
+        await tx.transaction((inner) => t.rejects(inner.query(sql`commit`), TRANSACTION_REFUSED))
+        return tx.query<Row>(sql`select ${7}`)
+      }),
+    )
+    await answerAll()
+    t.equal((await work)[0]?.value, 7)
+    t.strictSame(sent, ['begin', 'savepoint ?', 'release savepoint ?', 'select ?', 'commit'])
+    t.equal(only(driver).state, 'open')
+  },
+)
+
+t.test('a transaction whose function lets the refusal through is rolled back', async (t) => {
   const { driver, registry, key, answerAll } = setUp()
+  const sent: string[] = []
+  driver.onSend = ({ strings }) => sent.push(strings.join('?'))
   const rejected = t.rejects(
-    registry.use(key('a'), new AbortController(), (db) => db.query(sql`BEGIN`)),
-    /use db.transaction/,
+    registry.use(key('a'), new AbortController(), (db) => db.transaction((tx) => tx.query(sql`commit`))),
+    TRANSACTION_REFUSED,
   )
   await answerAll()
   await rejected
-  t.equal(driver.live.size, 0)
+  t.strictSame(sent, ['begin', 'rollback'])
+  t.equal(only(driver).state, 'open')
+})
+
+t.test('an empty statement is refused before it is sent', async (t) => {
+  const { driver, registry, key, answerAll } = setUp()
+  const message = { message: 'The statement is empty: it has no SQL but white space and comments.' }
+  const empty = sql` -- nothing`
+  const work = registry.use(key('a'), new AbortController(), async (db) => {
+    await t.rejects(db.query(empty), message)
+    await db.transaction((tx) => t.rejects(tx.query(empty), message))
+  })
+  await answerAll()
+  await work
+  t.equal(only(driver).state, 'open')
 })
 
 t.test('a caller who goes away leaves the queue, and his running statement is cancelled', async (t) => {

@@ -1,4 +1,5 @@
 import { LessorError } from '../../errors.ts'
+import { COPY_REFUSED } from '../statement-kind.ts'
 import type { MessageSink, Verdict } from './message-reader.ts'
 import {
   backendMessage,
@@ -40,9 +41,6 @@ const MAX_MESSAGE_BYTES = 1024 * 1024
 
 /** CopyFail: who asked for rows gets none. */
 const NO_ROWS = frontendMessage('f', 'no rows\0')
-
-const COPY_SENT =
-  'COPY to or from the client was sent as a statement; use SELECT or INSERT, or psql by "lessor connect".'
 
 /**
  * Pipeline is the queries that were handed to the driver and are not answered yet, in the order of the wire. The
@@ -248,7 +246,7 @@ export class Pipeline implements MessageSink, Turns {
   #copy(type: number): Verdict {
     const copied = this.head?.copied
     if (copied === undefined || type === MESSAGE.copyBoth) {
-      this.violated('a copy was begun', new Error(COPY_SENT))
+      this.violated('a copy was begun', new Error(COPY_REFUSED))
       return 'refuse'
     }
     if (type === MESSAGE.copyData) return 'read'

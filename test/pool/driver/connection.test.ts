@@ -279,7 +279,7 @@ t.test(
       const outcomes = await Promise.all(runs.map(outcome))
       t.strictSame(outcomes, [
         answerOf(1),
-        'COPY to or from the client was sent as a statement',
+        'COPY to or from the client is not sent as a statement',
         'CONNECTION_CLOSED',
       ])
       await connection.lost
