@@ -4,16 +4,12 @@ import { dateText } from './date-text.ts'
 import { ARRAYS, type ArrayKind, isJson, OID } from './oids.ts'
 
 /**
- * ParameterError says that a parameter cannot be sent, by its place (`$3`, or `$3[0][2]` for an item of an
- * array, counted as JavaScript does), why, and what to do. It never holds the value, which may be a secret, and has
- * no `cause`, whose text may quote it.
+ * ParameterError says that a statement's parameters cannot be sent: which (`$3`, or `$3[0][2]` for an item of an
+ * array, counted as JavaScript does), why, and what to do. It never holds a value, which may be a secret, and has no
+ * `cause`, whose text may quote one.
  */
 export class ParameterError extends TypeError {
   override readonly name = 'ParameterError'
-
-  constructor(place: string, problem: string) {
-    super(`parameter ${place} ${problem}`)
-  }
 }
 
 /**
@@ -72,9 +68,9 @@ export function encode(value: unknown, type: number, place: string): string | nu
   try {
     return write(value, type)
   } catch (error) {
-    if (error instanceof Refusal) throw new ParameterError(place + error.path, error.problem)
+    if (error instanceof Refusal) throw new ParameterError(`parameter ${place}${error.path} ${error.problem}`)
     // What is left is a limit of the language, most likely the longest string.
-    throw new ParameterError(place, 'is too large to be sent')
+    throw new ParameterError(`parameter ${place} is too large to be sent; send it in parts`)
   }
 }
 
@@ -88,20 +84,21 @@ export function encodeAll(values: readonly unknown[], types: readonly number[]):
   if (types.length !== values.length) {
     throw new TypeError(`bug: ${values.length} parameters for ${types.length} types`)
   }
-  const texts = values.map((value, i) => encode(value, types[i] ?? 0, `$${i + 1}`))
+  // Not `map`, which leaves holes out.
+  const texts = types.map((type, i) => encode(values[i], type, `$${i + 1}`))
   checkSize(texts)
   return texts
 }
 
-/** checkCount throws a TypeError when a statement has more parameters than can be sent. */
+/** checkCount throws a ParameterError when a statement has more parameters than can be sent. */
 export function checkCount(count: number): void {
   if (count <= MAX_PARAMETERS) return
-  throw new TypeError(
-    `the statement has ${count} parameters, and at most ${MAX_PARAMETERS} can be sent; send lists as arrays, as in \`unnest(\${ids}::uuid[])\``,
+  throw new ParameterError(
+    `the statement has ${count} parameters, and at most ${MAX_PARAMETERS} can be sent; send a list as one array, as in \`any($1::uuid[])\``,
   )
 }
 
-/** checkSize throws a TypeError when the parameters of one statement, as encoded, are more than can be sent. */
+/** checkSize throws a ParameterError when the parameters of one statement, as encoded, are more than can be sent. */
 export function checkSize(texts: readonly (string | null)[]): void {
   let units = 0
   for (const text of texts) units += text?.length ?? 0
@@ -111,7 +108,7 @@ export function checkSize(texts: readonly (string | null)[]): void {
   let bytes = lengths
   for (const text of texts) bytes += text === null ? 0 : Buffer.byteLength(text)
   if (bytes <= MAX_PARAMETER_BYTES) return
-  throw new TypeError(
+  throw new ParameterError(
     `the statement's parameters are ${bytes} bytes, and at most ${MAX_PARAMETER_BYTES} can be sent at once; send them in parts`,
   )
 }
@@ -143,7 +140,7 @@ function write(value: unknown, type: number): string | null {
     case 'undefined':
       throw new Refusal('is undefined; use null for NULL')
     default:
-      throw new Refusal(`is a ${typeof value}; send its result, or text`)
+      throw new Refusal(`is a ${typeof value}, which is no value to a database; send a string, a number, ...`)
   }
 }
 
@@ -233,7 +230,7 @@ function writeObject(value: object, type: number): string {
       'is an array, and the parameter is of no array type that can be sent; cast it (`::int[]`, `::jsonb`), that of an enum, a domain or a composite type twice (`::text[]::mood[]`)',
     )
   }
-  return writeArray(value, kind, 1)
+  return writeArray(value, kind)
 }
 
 function writeDate(value: Date, type: number): string {
@@ -316,51 +313,60 @@ function hasBadEscape(text: string): boolean {
 }
 
 /** writeArray writes an array literal (manual, "Array Input and Output Syntax"), every item in quotes. */
-function writeArray(items: readonly unknown[], kind: ArrayKind, dimension: number): string {
-  const { shape, text } = writeDimension(items, kind, dimension)
-  if (shape.slice(1).includes(0))
+function writeArray(items: readonly unknown[], kind: ArrayKind): string {
+  const { shape, text } = writeDimension(items, kind, 1)
+  if (shape.indexOf(0, 1) !== -1) {
     throw new Refusal('has empty arrays within an array, which PostgreSQL does not have')
+  }
   return text
 }
 
-/** Dimension is an array's text with the lengths of its dimensions, from the outside. */
+/** Dimension is the text of an array, or of one within it. */
 interface Dimension {
+  /** Its length, then that of the arrays in it, and so on inwards. */
   readonly shape: readonly number[]
   readonly text: string
 }
 
-function writeDimension(items: readonly unknown[], kind: ArrayKind, dimension: number): Dimension {
-  if (dimension > MAX_DIMENSIONS)
-    throw new Refusal(`is nested deeper than the ${MAX_DIMENSIONS} dimensions of PostgreSQL`)
+/** The shape of an item that is no array. */
+const NO_SHAPE: readonly number[] = []
+
+function writeDimension(items: readonly unknown[], kind: ArrayKind, depth: number): Dimension {
+  if (depth > MAX_DIMENSIONS) {
+    throw new Refusal(`is nested deeper than the ${MAX_DIMENSIONS} dimensions of PostgreSQL's arrays`)
+  }
   const length = lengthOf(items)
-  const texts: string[] = []
-  let inner: readonly number[] | undefined
-  for (let i = 0; i < length; i++) {
-    try {
+  let inner = NO_SHAPE
+  let text = ''
+  let i = 0
+  try {
+    for (; i < length; i++) {
       const item = read(items, i)
-      const nested = isArray(item) ? writeDimension(item, kind, dimension + 1) : undefined
-      const shape = nested?.shape ?? []
-      inner ??= shape
-      if (!isSame(inner, shape)) {
+      const nested = isArray(item) ? writeDimension(item, kind, depth + 1) : undefined
+      const shape = nested?.shape ?? NO_SHAPE
+      if (i === 0) inner = shape
+      else if (!isSame(inner, shape)) {
         throw new Refusal(
-          'differs in length or depth from the item before it; PostgreSQL has no ragged arrays',
+          'differs in length or depth from the items before it; arrays within an array must be alike',
         )
       }
-      texts.push(nested?.text ?? quote(write(item, kind.item)))
-    } catch (error) {
-      if (error instanceof Refusal) error.path = `[${i}]${error.path}`
-      throw error
+      text += `${i === 0 ? '' : kind.delimiter}${nested?.text ?? quote(write(item, kind.item))}`
     }
+  } catch (error) {
+    if (error instanceof Refusal) error.path = `[${i}]${error.path}`
+    throw error
   }
-  return { shape: [length, ...(inner ?? [])], text: `{${texts.join(kind.delimiter)}}` }
+  return { shape: [length, ...inner], text: `{${text}}` }
 }
 
 function isSame(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((each, i) => each === b[i])
+  return a === b || (a.length === b.length && a.every((each, i) => each === b[i]))
 }
 
 function quote(item: string | null): string {
-  return item === null ? 'NULL' : `"${item.replace(/["\\]/g, '\\$&')}"`
+  if (item === null) return 'NULL'
+  const isPlain = !(item.includes('"') || item.includes('\\'))
+  return `"${isPlain ? item : item.replace(/["\\]/g, '\\$&')}"`
 }
 
 /** isArray is Array.isArray, which throws for a proxy that has been revoked. */
