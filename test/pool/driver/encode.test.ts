@@ -661,7 +661,7 @@ t.test('whatever the value, there is a text or a ParameterError, and never the v
       }
       return text === null ? value === null : text.isWellFormed() && !text.includes('\0')
     }),
-    { numRuns: 1_000 },
+    { numRuns: 500 },
   )
 })
 
