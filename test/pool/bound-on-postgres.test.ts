@@ -6,6 +6,7 @@ import type { PoolLimits } from '../../src/pool/contract.ts'
 import { beginBound } from '../../src/pool/driver/commands.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
+import { SESSION_RESET } from '../../src/pool/session-reset.ts'
 import { type Db, sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { testDatabase } from '../support/database.ts'
@@ -293,7 +294,7 @@ t.test('a table that changes under a prepared statement changes no binding', asy
 })
 
 t.test('only a canonical UUID is ever put into the text', async (t) => {
-  t.equal(beginBound(A), `begin; set local rls.tenant_id = '${A}'`)
+  t.equal(beginBound(A).text, `begin; ${SESSION_RESET}; set local rls.tenant_id = '${A}'`)
   for (const wrong of ['', A.toUpperCase(), A.replaceAll('-', ''), `${A}'`, `{${A}}`, `${A}\n`]) {
     t.throws(() => beginBound(wrong), TypeError)
   }

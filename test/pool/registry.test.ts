@@ -329,7 +329,7 @@ t.test('a statement that begins or ends a transaction is refused before it is se
     )
   }
   t.strictSame(only(driver).flights, [])
-  t.equal(registry.gauges().connections.idle, 1, 'the connection has served nobody and stays')
+  t.equal(registry.gauges().connections.idle, 1, 'the connection is as it was')
 })
 
 t.test(

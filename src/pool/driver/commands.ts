@@ -1,4 +1,5 @@
 import type { TransactionCommand } from '../contract.ts'
+import { beginReset, SESSION_RESET } from '../session-reset.ts'
 import type { QueryText } from './query.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -15,20 +16,28 @@ const PLAIN: Readonly<Record<TransactionCommand, QueryText>> = {
   rollback: commandText('rollback'),
 }
 
+/** RESET takes back what others may have left in a session that tenants share. */
+export const RESET = commandText(SESSION_RESET)
+
 /**
  * transactionText is what begins or ends a transaction; with `binding`, one that is bound to that tenant.
  * @throws TypeError when `binding` is no canonical UUID
  */
 export function transactionText(command: TransactionCommand, binding: string | undefined): QueryText {
-  return command === 'begin' && binding !== undefined ? commandText(beginBound(binding)) : PLAIN[command]
+  if (command !== 'begin' || binding === undefined) return PLAIN[command]
+  return commandText(`begin; ${bindTo(binding)}`)
 }
 
 /**
- * beginBound is the text that opens a transaction bound to a tenant. SET takes no parameters, and
- * `set_config()` would not reach the workers of a Citus cluster, so the id stands in the text.
- * @throws TypeError when it is no canonical UUID
+ * beginBound is the text that begins the transaction of one statement, bound to a tenant, with a reset in it.
+ * @throws TypeError when `binding` is no canonical UUID
  */
-export function beginBound(binding: string): string {
+export function beginBound(binding: string): QueryText {
+  return commandText(beginReset(bindTo(binding)))
+}
+
+/** SET takes no parameters, and `set_config()` would not reach the workers of a Citus cluster: so the id is in the text. */
+function bindTo(binding: string): string {
   if (!UUID.test(binding)) throw new TypeError('"binding" must be a UUID in lower case with hyphens')
-  return `begin; set local rls.tenant_id = '${binding}'`
+  return `set local rls.tenant_id = '${binding}'`
 }

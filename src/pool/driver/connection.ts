@@ -3,6 +3,7 @@ import type { Connection, ConnectionTarget, Running, TransactionCommand } from '
 import type { Statement } from '../statement.ts'
 import { checked, statementText } from '../statement-text.ts'
 import { sendCancelRequest } from './cancel.ts'
+import { RESET } from './commands.ts'
 import type { Driver, DriverOutput } from './driver.ts'
 import { checkCount, encodeAll, typeHint } from './encode.ts'
 import { connectionClosed, MAX_RESULT_BYTES, type OnNotify, Pipeline } from './pipeline.ts'
@@ -220,8 +221,13 @@ export class DriverConnection implements Connection, Line, DriverOutput {
   /** describe asks the server for the types of a statement's parameters, which prepares it as well. */
   #describe(run: StatementRun): void {
     const { hints, statement } = run
+    let resetFailure: Error | undefined
     const receiver: Receiver = {
       answered: (description) => {
+        if (resetFailure !== undefined) {
+          receiver.failed(resetFailure)
+          return
+        }
         this.#describing = undefined
         const described = this.#described.get(statement.text) ?? []
         this.#described.set(statement.text, described)
@@ -245,6 +251,12 @@ export class DriverConnection implements Connection, Line, DriverOutput {
       onlyDescribe: true,
     })
     this.#describing = { run, query }
+    if (run.isShared) {
+      const note = (error: Error) => {
+        resetFailure = error
+      }
+      this.send(RESET, { answered() {}, failed: note, stale: note }, { expected: 'I' })
+    }
     this.#hand(query)
   }
 

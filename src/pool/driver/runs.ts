@@ -2,7 +2,7 @@ import { LessorError } from '../../errors.ts'
 import type { Rows, Running, TransactionCommand } from '../contract.ts'
 import { errorCode } from '../driver-errors.ts'
 import type { StatementText } from '../statement-text.ts'
-import { commandText, transactionText } from './commands.ts'
+import { beginBound, commandText, RESET, transactionText } from './commands.ts'
 import type { Copied, DriverQuery, Expected, QueryOptions, QueryText, Receiver, Statuses } from './query.ts'
 import { decodeRows } from './rows.ts'
 
@@ -117,6 +117,7 @@ export class CopyRun extends CommandRun {
 export class TransactionRun extends CommandRun {
   readonly #command: TransactionCommand
   readonly #binding: string | undefined
+  #resetFailure: Error | undefined
 
   constructor(line: Line, command: TransactionCommand, binding: string | undefined) {
     super(line)
@@ -126,10 +127,21 @@ export class TransactionRun extends CommandRun {
 
   send(): void {
     const text = transactionText(this.#command, this.#binding)
+    // Not behind BEGIN, since it takes a snapshot; see session-reset.ts.
+    if (this.#command === 'begin' && this.#binding !== undefined) {
+      const note = (error: Error) => {
+        this.#resetFailure = error
+      }
+      this.line.send(RESET, { answered() {}, failed: note, stale: note }, { expected: OUTSIDE })
+    }
     this.query = this.line.send(text, this, this.#command === 'begin' ? ANY : { expected: OUTSIDE })
   }
 
   answered(_rows: Rows, { before }: Statuses): void {
+    if (this.#resetFailure !== undefined) {
+      this.reject(this.#resetFailure)
+      return
+    }
     // A COMMIT of a transaction that has failed is answered with ROLLBACK, and not with an error.
     const command = this.#command === 'commit' && before === 'E' ? 'ROLLBACK' : this.#command.toUpperCase()
     this.resolve(Object.assign([], { command }))
@@ -158,6 +170,8 @@ export abstract class StatementRun extends Run implements Receiver {
 
   /** What its description leaves behind. */
   abstract readonly describedIn: Expected
+  /** Whether tenants share the session, so that it is reset before the description: names are looked up by it. */
+  abstract readonly isShared: boolean
 
   /** send hands it over; `args` are its parameters as the driver takes them. */
   abstract send(args: readonly unknown[]): void
@@ -189,6 +203,7 @@ export abstract class StatementRun extends Run implements Receiver {
 /** PlainRun is a statement by itself, or one of a transaction that is open. */
 class PlainRun extends StatementRun {
   readonly describedIn: Expected
+  readonly isShared = false
 
   constructor(line: Line, options: StatementRunOptions) {
     super(line, options)
@@ -223,6 +238,7 @@ class PlainRun extends StatementRun {
  */
 class BoundRun extends StatementRun {
   readonly describedIn = OUTSIDE
+  readonly isShared = true
   readonly #binding: string
   #rows: Rows | undefined
   #failure: Error | undefined
@@ -247,7 +263,7 @@ class BoundRun extends StatementRun {
     this.#rows = undefined
     this.#failure = undefined
     this.#isStale = false
-    this.line.send(transactionText('begin', this.#binding), this.#begin, ANY)
+    this.line.send(beginBound(this.#binding), this.#begin, ANY)
     this.query = this.line.send({ text: this.statement.text, args, isSimple: false }, this, ANY)
     this.line.send(transactionText('commit', this.#binding), this.#commit, { expected: OUTSIDE })
   }

@@ -97,7 +97,7 @@ for (const binding of [undefined, TENANT]) {
     const strings = ['select ', ...many.slice(1).map(() => ','), '']
     const tooMany = sql(Object.assign(strings, { raw: strings }) as unknown as TemplateStringsArray, ...many)
     const [refused, next] = [connection.run(tooMany, binding), connection.run(nonce(1), binding)]
-    await t.rejects(refused.result, TypeError)
+    await t.rejects(refused.result, { name: 'ParameterError' })
     t.strictSame(await outcome(next), answerOf(1))
     t.ok(connection.isUsable)
   })
