@@ -1,0 +1,20 @@
+import t from 'tap'
+import { testDatabase } from '../support/database.ts'
+import { fuzz } from './fuzz.ts'
+import { findingLines, roundLine, totalLine } from './report.ts'
+
+t.test("every answer is its own question's, in all placements, on one to four connections", async (t) => {
+  const result = await fuzz(t, {
+    statements: 50_000,
+    rounds: 16,
+    seed: 1,
+    callers: 64,
+    database: () => testDatabase(t, { template: 'control' }),
+    onRound(round) {
+      t.comment(roundLine(round))
+      t.strictSame(findingLines(round), [], roundLine(round))
+    },
+  })
+  t.comment(totalLine(result))
+  t.ok(result.statements >= 50_000)
+})
