@@ -9,6 +9,8 @@ t.test("every answer is its own question's, in all placements, on one to four co
     rounds: 16,
     seed: 1,
     callers: 64,
+    // Enough to look into; each that hangs takes half a minute.
+    maxFailures: 2,
     database: () => testDatabase(t, { template: 'control' }),
     onRound(round) {
       t.comment(roundLine(round))

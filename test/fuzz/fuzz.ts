@@ -18,6 +18,8 @@ export interface FuzzOptions {
   /** One to four in turn, unless given. */
   readonly connections?: number | undefined
   readonly callers: number
+  /** Ends the run after so many rounds with findings; none by default. */
+  readonly maxFailures?: number
   /** Families of kinds, besides the good ones; by the seed, unless given. */
   readonly families?: readonly Family[] | undefined
   /** makes an empty database for a placement. */
@@ -52,7 +54,9 @@ export async function fuzz(t: Scope, options: FuzzOptions): Promise<FuzzResult> 
   const houses = new Map<PlacementName, House>()
   const outcomes = new Map<string, Map<string, number>>()
   const rounds: Round[] = []
+  const { maxFailures = Number.POSITIVE_INFINITY } = options
   let total = 0
+  let nonce = 0
   const startedAt = performance.now()
   for (let number = 0; number < options.rounds; number++) {
     const seed = options.seed + number
@@ -72,6 +76,7 @@ export async function fuzz(t: Scope, options: FuzzOptions): Promise<FuzzResult> 
       callers,
       house,
       plan,
+      nonce: () => ++nonce,
       findings,
       statements: Math.ceil((options.statements - total) / (options.rounds - number)),
       counted(kind, outcome) {
@@ -97,6 +102,7 @@ export async function fuzz(t: Scope, options: FuzzOptions): Promise<FuzzResult> 
     }
     rounds.push(round)
     options.onRound?.(round)
+    if (rounds.filter((each) => each.findings.total > 0).length >= maxFailures) break
   }
   return { statements: total, ms: performance.now() - startedAt, outcomes, rounds }
 }

@@ -19,6 +19,8 @@ export interface RoundOptions {
   readonly house: House
   readonly plan: RoundPlan
   readonly findings: Findings
+  /** The next number that no other question has, in all rounds of a house. */
+  readonly nonce: () => number
   /** Hears of each statement that is over. */
   readonly counted: (kind: string, outcome: string) => void
 }
@@ -57,7 +59,6 @@ export async function runRound(options: RoundOptions): Promise<void> {
   const { pools, log } = openEngine(house, { connections, isScarce })
   using watch = new Watch()
   const random = new Random(seed)
-  let nonce = 0
   let left = options.statements
   const stage: Stage = {
     house,
@@ -66,14 +67,14 @@ export async function runRound(options: RoundOptions): Promise<void> {
     findings,
     watch,
     hazards: new Hazards(house.isShared),
-    nonce: () => ++nonce,
+    nonce: options.nonce,
     counted(kind, outcome) {
       left -= 1
       options.counted(kind, outcome)
     },
     generations: new Map(),
-    good(asking) {
-      const kind = asking.random.weighted(GOOD)
+    good(asking, name) {
+      const kind = GOOD.find((each) => each.name === name) ?? asking.random.weighted(GOOD)
       return { kind: kind.name, question: kind.make(asking) }
     },
   }

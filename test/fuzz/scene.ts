@@ -31,7 +31,7 @@ export interface Stage {
   /** Generations of the tenants, by id; a rotation raises one. */
   readonly generations: Map<string, number>
   /** good makes a question that has a right answer. */
-  readonly good: (asking: Asking) => { readonly kind: string; readonly question: Question }
+  readonly good: (asking: Asking, name?: string) => { readonly kind: string; readonly question: Question }
 }
 
 interface AskOptions {
@@ -73,10 +73,21 @@ export class Scene {
     return outcome
   }
 
-  /** good asks something that has a right answer. */
-  good(db: Db, options: AskOptions = {}): Promise<Outcome> {
-    const { kind, question } = this.stage.good(this.asking())
+  /** good asks something that has a right answer; every second time the `favourite` kind. */
+  good(db: Db, options: AskOptions = {}, favourite?: string): Promise<Outcome> {
+    const { kind, question } = this.stage.good(this.asking(), this.random.chance(0.5) ? favourite : undefined)
     return this.ask(db, question, options, kind)
+  }
+
+  /**
+   * stream asks as that many callers at once, each of them one thing after the other, so that there is always
+   * something on its way.
+   */
+  async stream(db: Db, callers: number, favourite?: string): Promise<void> {
+    const asks = async () => {
+      for (let i = 0; i < 5; i++) await this.good(db, {}, favourite)
+    }
+    await Promise.all(Array.from({ length: callers }, asks))
   }
 
   /**

@@ -4,6 +4,7 @@ import { sql } from '../../../src/pool/statement.ts'
 import type { Kind } from '../kind.ts'
 import { exactly, lessor, mine, own } from '../question.ts'
 import type { FuzzTenant } from '../tenant.ts'
+import { MOVING } from './good.ts'
 
 const GONE = ['CLIENT_CLOSED_REQUEST']
 
@@ -139,8 +140,13 @@ export const DDL: readonly Kind[] = [
     play: async (scene) => {
       const change = scene.random.pick(CHANGES)
       const n = scene.random.below(4)
-      await scene.stage.house.alter(scene.tenant, (tenants) => change(tenants, n))
-      await scene.use((db) => scene.good(db))
+      const burst = () => scene.use((db) => scene.stream(db, 6, MOVING))
+      // Plans that are known, and then stale all at once, some of them beneath a statement that is on its way.
+      await burst()
+      const altered = scene.stage.house.alter(scene.tenant, (tenants) => change(tenants, n))
+      if (scene.random.chance(0.5)) await burst()
+      await altered
+      await burst()
     },
   },
 ]

@@ -12,6 +12,9 @@ const TEXTS = [
 ]
 const ITEMS = ['a', '', 'NULL', 'null', '{', '}', ',', '"', '\\', 'b,"c\\', ' ', 'é☃😀', '\n', "'"]
 
+/** MOVING is the kind whose table DDL changes. */
+export const MOVING = 'all columns of a table that others alter'
+
 /** GOOD are statements that have a right answer, whatever runs beside them. */
 export const GOOD: readonly Kind[] = [
   {
@@ -114,7 +117,7 @@ export const GOOD: readonly Kind[] = [
     },
   },
   {
-    name: 'all columns of a table that others alter',
+    name: MOVING,
     weight: 8,
     make: (asking) => {
       const { tenant, nonce } = asking

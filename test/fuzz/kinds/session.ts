@@ -1,4 +1,5 @@
 import { ident, sql } from '../../../src/pool/statement.ts'
+import type { Beside } from '../hazards.ts'
 import type { Kind } from '../kind.ts'
 import {
   type Asking,
@@ -207,24 +208,44 @@ export const SESSION: readonly Kind[] = [
 /** What the end of a transaction says when a statement of it has failed. */
 export const IGNORED = /rolled back: a statement in it failed/
 
+const FORGOTTEN: Beside = {
+  any: ['CONNECTION_LOST'],
+  // The statement of an open transaction cannot be sent again: it has failed, and the transaction with it.
+  inTransaction: ['26000'],
+}
+
+function forget(words: string, asking: Asking): Question {
+  return {
+    statement: text(words),
+    answer: exactly([]),
+    error: either(callers(asking), sqlState(['25001']), refused(/deallocate|discard|reset/i)),
+  }
+}
+
 /** DEALLOCATE takes away what the driver believes the session to have. */
 export const DEALLOCATE: readonly Kind[] = [
   ...['deallocate all', 'discard all', 'discard plans', 'discard temp', 'reset all'].map((words) => ({
     name: words,
     weight: 1,
-    beside: {
-      any: ['CONNECTION_LOST'],
-      // The statement of an open transaction cannot be sent again: it has failed, and the transaction with it.
-      inTransaction: ['26000'],
-    },
+    beside: FORGOTTEN,
     // In a transaction `reset all` takes the binding away as well, where it is a setting.
     isPlain: true,
-    make: (asking: Asking) => ({
-      statement: text(words),
-      answer: exactly([]),
-      error: either(callers(asking), sqlState(['25001']), refused(/deallocate|discard|reset/i)),
-    }),
+    make: (asking: Asking) => forget(words, asking),
   })),
+  {
+    name: 'deallocate all beneath a stream',
+    weight: 2,
+    beside: FORGOTTEN,
+    play: async (scene) => {
+      await scene.use(async (db) => {
+        const streams = [scene.stream(db, 6), scene.stream(db, 2)]
+        for (const words of ['deallocate all', 'discard all', 'deallocate all']) {
+          await scene.ask(db, forget(words, scene.asking()))
+        }
+        await Promise.all(streams)
+      })
+    },
+  },
   {
     name: 'deallocate of nothing',
     weight: 1,
