@@ -48,7 +48,7 @@ export function planOf(seed: number, only?: readonly Family[]): RoundPlan {
       (family) => family === 'good' || (only?.includes(family) ?? (random.chance(0.5) || isFull)),
     ),
     isFull,
-    isScarce: random.chance(0.2),
+    isScarce: random.chance(0.1),
   }
 }
 
@@ -86,7 +86,12 @@ export async function runRound(options: RoundOptions): Promise<void> {
     const isInnocent = i % TENANTS < INNOCENT
     while (left > 0 && !watch.hasHung) {
       const kind = isInnocent ? own.weighted(GOOD) : chooser.choose(own)
-      await chooser.alone(kind, () => playUnit(new Scene(stage, tenant, own, kind.name), kind))
+      const scene = new Scene(stage, tenant, own, kind.name)
+      try {
+        await chooser.alone(kind, () => playUnit(scene, kind))
+      } catch (error) {
+        scene.judgeEnd('unit of work', error, [])
+      }
     }
   })
   await Promise.all(callers)

@@ -23,10 +23,12 @@ interface Waiting {
 export class Watch implements Disposable {
   readonly #waiting = new Set<Waiting>()
   readonly #timer: NodeJS.Timeout
+  readonly #hangMs: number
   #hungAt: number | undefined
 
-  constructor() {
-    this.#timer = setInterval(() => this.#look(performance.now()), LOOK_MS)
+  constructor(hangMs = HANG_MS) {
+    this.#hangMs = hangMs
+    this.#timer = setInterval(() => this.#look(performance.now()), Math.min(LOOK_MS, hangMs))
   }
 
   /** Whether something has hung: then nothing more is begun. */
@@ -40,9 +42,11 @@ export class Watch implements Disposable {
    */
   bound<T>(work: () => Promise<T>, times = 1): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
-    const waiting = { until: performance.now() + times * HANG_MS, reject }
+    const waiting = { until: performance.now() + times * this.#hangMs, reject }
     this.#waiting.add(waiting)
-    work()
+    // What throws at once is no better than what rejects.
+    const run = async () => work()
+    run()
       .then(resolve, reject)
       .finally(() => this.#waiting.delete(waiting))
     return promise
@@ -56,7 +60,7 @@ export class Watch implements Disposable {
     for (const waiting of this.#waiting) {
       if (now < waiting.until) continue
       this.#hungAt ??= now
-      this.#giveUp(waiting, new HangError(`no end in time; a statement has ${HANG_MS / 1000} s`))
+      this.#giveUp(waiting, new HangError(`no end in time; a statement has ${this.#hangMs / 1000} s`))
     }
     if (this.#hungAt === undefined || now - this.#hungAt < REST_MS) return
     for (const waiting of this.#waiting) this.#giveUp(waiting, new CutError('something else has hung'))
