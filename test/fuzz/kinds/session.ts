@@ -13,6 +13,7 @@ import {
   sqlState,
   text,
 } from '../question.ts'
+import type { Scene } from '../scene.ts'
 
 /** What a tenant may leave on a connection under a name that all of them know. */
 const LEFT = [
@@ -85,65 +86,72 @@ export const SESSION: readonly Kind[] = [
     name: 'PREPARE and EXECUTE in a transaction',
     weight: 2,
     play: (scene) =>
-      scene.use((db) =>
-        scene.transaction(
-          db,
-          async (tx) => {
-            const asking = scene.asking()
-            const name = ident(`own_${asking.nonce}`)
-            const steps: readonly Question[] = [
-              {
-                statement: sql`prepare ${name} (int) as select $1 as nonce, m.marker from markers m`,
-                answer: exactly([]),
-              },
-              {
-                statement: sql`execute ${name} (7)`,
-                answer: exactly([{ nonce: 7, marker: asking.tenant.marker }]),
-              },
-              { statement: sql`deallocate ${name}`, answer: exactly([]) },
-            ]
-            for (const step of steps) {
-              const outcome = await scene.ask(tx, step, { isInTransaction: true })
-              if ('error' in outcome) throw outcome.error
-            }
+      stepsInTransaction(scene, ({ nonce, tenant: { marker } }) => {
+        const name = ident(`own_${nonce}`)
+        return [
+          {
+            statement: sql`prepare ${name} (int) as select $1 as nonce, m.marker from markers m`,
+            answer: exactly([]),
           },
-          { words: IGNORED },
-        ),
-      ),
+          { statement: sql`execute ${name} (7)`, answer: exactly([{ nonce: 7, marker }]) },
+          { statement: sql`deallocate ${name}`, answer: exactly([]) },
+        ]
+      }),
   },
   {
     name: 'cursor in a transaction',
     weight: 2,
     play: (scene) =>
-      scene.use((db) =>
-        scene.transaction(
-          db,
-          async (tx) => {
-            const asking = scene.asking()
-            const cursor = ident(`cursor_${asking.nonce}`)
-            const steps: readonly Question[] = [
-              {
-                statement: sql`declare ${cursor} cursor for select i, m.marker from markers m, generate_series(1, 5) i`,
-                answer: exactly([]),
-              },
-              {
-                statement: sql`fetch 2 from ${cursor}`,
-                answer: exactly([1, 2].map((i) => ({ i, marker: asking.tenant.marker }))),
-              },
-              { statement: sql`move 1 from ${cursor}`, answer: exactly([]) },
-              {
-                statement: sql`fetch all from ${cursor}`,
-                answer: exactly([4, 5].map((i) => ({ i, marker: asking.tenant.marker }))),
-              },
-            ]
-            for (const step of steps) {
-              const outcome = await scene.ask(tx, step, { isInTransaction: true })
-              if ('error' in outcome) throw outcome.error
-            }
+      stepsInTransaction(scene, ({ nonce, tenant: { marker } }) => {
+        const cursor = ident(`cursor_${nonce}`)
+        const rows = (...numbers: number[]) => exactly(numbers.map((i) => ({ i, marker })))
+        return [
+          {
+            statement: sql`declare ${cursor} cursor for select i, m.marker from markers m, generate_series(1, 5) i`,
+            answer: exactly([]),
           },
-          { words: IGNORED },
-        ),
-      ),
+          { statement: sql`fetch 2 from ${cursor}`, answer: rows(1, 2) },
+          { statement: sql`move 1 from ${cursor}`, answer: exactly([]) },
+          { statement: sql`fetch all from ${cursor}`, answer: rows(4, 5) },
+        ]
+      }),
+  },
+  {
+    name: 'EXECUTE of one name for two plans',
+    weight: 1,
+    play: (scene) =>
+      stepsInTransaction(scene, ({ nonce, tenant: { marker } }) => {
+        const name = ident(`plan_${nonce}`)
+        return [
+          { statement: sql`prepare ${name} as select marker from markers`, answer: exactly([]) },
+          { statement: sql`execute ${name}`, answer: exactly([{ marker }]) },
+          { statement: sql`deallocate ${name}`, answer: exactly([]) },
+          {
+            statement: sql`prepare ${name} as select 7 as seven, marker as own from markers`,
+            answer: exactly([]),
+          },
+          { statement: sql`execute ${name}`, answer: exactly([{ seven: 7, own: marker }]) },
+          { statement: sql`deallocate ${name}`, answer: exactly([]) },
+        ]
+      }),
+  },
+  {
+    name: 'FETCH by one name from two cursors',
+    weight: 1,
+    play: (scene) =>
+      stepsInTransaction(scene, ({ nonce, tenant: { marker } }) => {
+        const name = ident(`cursor_${nonce}`)
+        return [
+          { statement: sql`declare ${name} cursor for select marker from markers`, answer: exactly([]) },
+          { statement: sql`fetch all from ${name}`, answer: exactly([{ marker }]) },
+          { statement: sql`close ${name}`, answer: exactly([]) },
+          {
+            statement: sql`declare ${name} cursor for select 7 as seven, marker as own from markers`,
+            answer: exactly([]),
+          },
+          { statement: sql`fetch all from ${name}`, answer: exactly([{ seven: 7, own: marker }]) },
+        ]
+      }),
   },
   {
     name: 'LISTEN',
@@ -207,6 +215,22 @@ export const SESSION: readonly Kind[] = [
     }),
   },
 ]
+
+/** Asks one thing after the other in a transaction, which the first error ends. */
+function stepsInTransaction(scene: Scene, steps: (asking: Asking) => readonly Question[]): Promise<void> {
+  return scene.use((db) =>
+    scene.transaction(
+      db,
+      async (tx) => {
+        for (const step of steps(scene.asking())) {
+          const outcome = await scene.ask(tx, step, { isInTransaction: true })
+          if ('error' in outcome) throw outcome.error
+        }
+      },
+      { words: IGNORED },
+    ),
+  )
+}
 
 /** What the end of a transaction says when a statement of it has failed. */
 export const IGNORED = /rolled back: a statement in it failed/
