@@ -37,6 +37,24 @@ export function kindOf(statement: Statement): StatementKind {
   return isPlain(statement) ? 'plain' : classify(textOf(statement))
 }
 
+/**
+ * The first words of statements that are planned, so that PostgreSQL itself sees to it that what was prepared has the
+ * columns that it had (src/backend/utils/cache/plancache.c, RevalidateCachedQuery: "cached plan must not change result
+ * type"). Of others, as FETCH and EXECUTE, the columns follow from what a name stands for at the moment.
+ */
+const PLANNED = new Set(['select', 'insert', 'update', 'delete', 'merge', 'with', 'values', 'table'])
+
+/** isPlanned says whether what a text gave once it gives whenever it is run, so that it can be prepared. */
+export function isPlanned(text: string): boolean {
+  const lexer = new Lexer(text)
+  lexer.skipEmpty()
+  while (text[lexer.place] === '(') {
+    lexer.skipSign()
+    lexer.skipBlank()
+  }
+  return PLANNED.has(lexer.word() ?? '')
+}
+
 /** By the first string of a template: `plain` whatever comes behind it, or as plain as a fragment that comes next. */
 type Opening = 'plain' | 'fragment' | 'unknown'
 
@@ -142,6 +160,10 @@ class Lexer {
 
   constructor(text: string) {
     this.#text = text
+  }
+
+  get place(): number {
+    return this.#at
   }
 
   get isAtEnd(): boolean {

@@ -1,9 +1,12 @@
 import { Identifier, type Param, Statement } from './statement.ts'
+import { isPlanned } from './statement-kind.ts'
 
 /** StatementText is a statement as the server reads it: `$1`, `$2`, ... in the text, and what stands for them. */
 export interface StatementText {
   readonly text: string
   readonly values: readonly Param[]
+  /** Whether it can be prepared; see isPlanned. */
+  readonly isPlanned: boolean
 }
 
 /**
@@ -15,20 +18,28 @@ export interface StatementText {
 export function statementText(statement: Statement): StatementText {
   const { strings, values } = statement
   if (!values.some(isSpecial)) {
-    return { text: textOf(spliceOf(splices, strings), statement), values: values as readonly Param[] }
+    return { ...textOf(spliceOf(splices, strings), statement), values: values as readonly Param[] }
   }
   const flat: (Param | Identifier)[] = []
   const splice = collect(statement, spliceOf(splices, strings), flat)
-  if (!flat.some(isIdentifier)) return { text: textOf(splice, statement), values: flat as readonly Param[] }
+  if (!flat.some(isIdentifier)) return { ...textOf(splice, statement), values: flat as readonly Param[] }
   return {
-    text: checked(join(statement, { parameters: 0 })),
+    ...read(statement),
     values: flat.filter((each): each is Param => !isIdentifier(each)),
   }
 }
 
-function textOf(splice: Splice, statement: Statement): string {
-  splice.text ??= checked(join(statement, { parameters: 0 }))
+/** Text is what a statement's templates come to. */
+type Text = Pick<StatementText, 'text' | 'isPlanned'>
+
+function textOf(splice: Splice, statement: Statement): Text {
+  splice.text ??= read(statement)
   return splice.text
+}
+
+function read(statement: Statement): Text {
+  const text = checked(join(statement, { parameters: 0 }))
+  return { text, isPlanned: isPlanned(text) }
 }
 
 function isSpecial(value: Param | Identifier | Statement): boolean {
@@ -49,7 +60,7 @@ function isFragment(value: Param | Identifier | Statement): value is Statement {
  * fragment's own template. Templates live as long as the code that they stand in, and so do these.
  */
 class Splice {
-  text: string | undefined
+  text: Text | undefined
   readonly #next: WeakMap<TemplateStringsArray, Splice>[] = []
 
   after(values: number, fragment: TemplateStringsArray): Splice {

@@ -150,11 +150,17 @@ t.test(
     const ends = async (text: string) => {
       const connection = await openConnection(targetOf(url), new AbortController().signal)
       await connection.command('begin').result
+      await connection.run(statementOf("set local lessor.mark = 'here'")).result
       await connection.run(statementOf(text)).result.catch(() => {})
-      const { isUsable } = connection
+      // One that goes on in a chain has lost what was set in the first.
+      const [mark] = connection.isUsable
+        ? await connection
+            .run(statementOf("select current_setting('lessor.mark', true) as mark"))
+            .result.catch(() => [{ mark: 'here' }])
+        : []
       connection.destroy()
       await connection.lost
-      return !isUsable
+      return (mark as { readonly mark: string } | undefined)?.mark !== 'here'
     }
     for (const text of ENDS) t.ok(await ends(text), JSON.stringify(text))
     for (const text of [...PLAIN, ...EMPTY]) t.notOk(await ends(text), JSON.stringify(text))

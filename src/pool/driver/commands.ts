@@ -7,7 +7,7 @@ const NO_ARGUMENTS: readonly never[] = []
 
 /** commandText is SQL text without parameters, sent as a simple query. */
 export function commandText(text: string): QueryText {
-  return { text, args: NO_ARGUMENTS, isSimple: true }
+  return { text, args: NO_ARGUMENTS, form: 'simple' }
 }
 
 const PLAIN: Readonly<Record<TransactionCommand, QueryText>> = {

@@ -13,6 +13,7 @@ import {
   CopyRun,
   type Line,
   makeRun,
+  queryText,
   type Run,
   ScriptRun,
   StatementRun,
@@ -200,8 +201,9 @@ export class DriverConnection implements Connection, Line, DriverOutput {
     }
   }
 
-  #typesOf({ hints, statement }: StatementRun): readonly number[] | undefined {
+  #typesOf({ hints, statement, types }: StatementRun): readonly number[] | undefined {
     if (hints.length === 0) return NO_TYPES
+    if (types !== undefined) return types
     const described = this.#described.get(statement.text)
     return described?.find((each) => each.hints.every((hint, i) => hint === hints[i]))?.types
   }
@@ -218,6 +220,12 @@ export class DriverConnection implements Connection, Line, DriverOutput {
     return texts.map((text, i) => (hints[i] ? this.#driver.typed(text, hints[i]) : text))
   }
 
+  #remember({ hints, statement }: StatementRun, types: readonly number[]): void {
+    const described = this.#described.get(statement.text) ?? []
+    this.#described.set(statement.text, described)
+    described.push({ hints, types })
+  }
+
   /** describe asks the server for the types of a statement's parameters, which prepares it as well. */
   #describe(run: StatementRun): void {
     const { hints, statement } = run
@@ -229,9 +237,8 @@ export class DriverConnection implements Connection, Line, DriverOutput {
           return
         }
         this.#describing = undefined
-        const described = this.#described.get(statement.text) ?? []
-        this.#described.set(statement.text, described)
-        described.push({ hints, types: typesOf(description) })
+        run.types = typesOf(description)
+        if (statement.isPlanned) this.#remember(run, run.types)
       },
       failed: (error) => {
         this.#describing = undefined
@@ -246,7 +253,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
       hints.map(() => ''),
       hints,
     )
-    const query = new DriverQuery({ text: statement.text, args, isSimple: false }, this.#pipeline, receiver, {
+    const query = new DriverQuery(queryText(statement, args), this.#pipeline, receiver, {
       expected: run.describedIn,
       onlyDescribe: true,
     })

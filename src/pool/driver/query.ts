@@ -6,8 +6,11 @@ export interface QueryText {
   readonly text: string
   /** What stands for `$1`, `$2`, ...: text in the form of its type, or null; or the driver's own Parameter of such. */
   readonly args: readonly unknown[]
-  /** A simple query may have several statements and has no parameters. */
-  readonly isSimple: boolean
+  /**
+   * `simple` may have several statements and has no parameters. `prepared` is prepared the first time and run by its
+   * name from then on, with the columns that it had; `once` is parsed and described each time.
+   */
+  readonly form: 'simple' | 'prepared' | 'once'
 }
 
 /** Statuses are the session's transaction status before and behind an answer. */
@@ -97,14 +100,14 @@ export class DriverQuery {
   #words = 0
 
   constructor(
-    { text, args, isSimple }: QueryText,
+    { text, args, form }: QueryText,
     turns: Turns,
     receiver: Receiver,
     { expected, onlyDescribe = false, copied }: QueryOptions,
   ) {
     this.strings = [text]
     this.args = args
-    this.options = isSimple ? SIMPLE : PREPARED
+    this.options = FORMS[form]
     this.expected = expected
     this.onlyDescribe = onlyDescribe
     this.copied = copied
@@ -161,8 +164,11 @@ export class DriverQuery {
   }
 }
 
-const SIMPLE = { simple: true, prepare: false }
-const PREPARED = { simple: false, prepare: true }
+const FORMS = {
+  simple: { simple: true, prepare: false },
+  prepared: { simple: false, prepare: true },
+  once: { simple: false, prepare: false },
+} as const
 
 /** isExpected says whether a query may leave the session in this status. */
 export function isExpected({ expected }: DriverQuery, status: TransactionStatus): boolean {

@@ -160,6 +160,8 @@ export interface StatementRunOptions {
 export abstract class StatementRun extends Run implements Receiver {
   readonly statement: StatementText
   readonly hints: readonly number[]
+  /** The types of its parameters, when it was described for this run. */
+  types: readonly number[] | undefined
   #isSecond = false
 
   constructor(line: Line, { statement, hints }: StatementRunOptions) {
@@ -196,6 +198,7 @@ export abstract class StatementRun extends Run implements Receiver {
     }
     this.#isSecond = true
     this.query = undefined
+    this.types = undefined
     this.line.sendAgain(this)
   }
 }
@@ -211,8 +214,7 @@ class PlainRun extends StatementRun {
   }
 
   send(args: readonly unknown[]): void {
-    const { text } = this.statement
-    this.query = this.line.send({ text, args, isSimple: false }, this, { expected: this.describedIn })
+    this.query = this.line.send(queryText(this.statement, args), this, { expected: this.describedIn })
   }
 
   answered(rows: Rows): void {
@@ -264,7 +266,7 @@ class BoundRun extends StatementRun {
     this.#failure = undefined
     this.#isStale = false
     this.line.send(beginBound(this.#binding), this.#begin, ANY)
-    this.query = this.line.send({ text: this.statement.text, args, isSimple: false }, this, ANY)
+    this.query = this.line.send(queryText(this.statement, args), this, ANY)
     this.line.send(transactionText('commit', this.#binding), this.#commit, { expected: OUTSIDE })
   }
 
@@ -295,6 +297,11 @@ class BoundRun extends StatementRun {
       this.reject(new Error('bug: a statement ran outside of the transaction that binds it'))
     } else this.finish(this.#rows)
   }
+}
+
+/** queryText is a statement as the driver takes it; `args` are its parameters as text. */
+export function queryText({ text, isPlanned }: StatementText, args: readonly unknown[]): QueryText {
+  return { text, args, form: isPlanned ? 'prepared' : 'once' }
 }
 
 function schemaChanged(cause: Error): LessorError {

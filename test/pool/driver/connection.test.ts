@@ -175,6 +175,27 @@ t.test('a statement that is no longer prepared is prepared again, beside all oth
   t.ok(connection.isUsable)
 })
 
+t.test('what a name stands for may change between two runs of one text', async (t) => {
+  const { connection } = await setUp(t)
+  const fetch = sql`fetch all from c`
+  const execute = sql`execute p(${'seven'}::text)`
+  for (const [query, prepared, expected] of [
+    ['select 1 as one', 'select $1 as given', [[{ one: 1 }], [{ given: 'seven' }]]],
+    [
+      `select 'two' as two, 3 as three`,
+      'select length($1) as length, 2 as two',
+      [[{ two: 'two', three: 3 }], [{ length: 5, two: 2 }]],
+    ],
+  ] as const) {
+    await connection.command('begin').result
+    await connection.script(`declare c cursor for ${query}; prepare p(text) as ${prepared}`)
+    const runs = [connection.run(fetch), connection.run(execute)]
+    t.strictSame(await Promise.all(runs.map(outcome)), expected)
+    await connection.command('commit').result
+    await connection.script('deallocate p')
+  }
+})
+
 t.test('in a transaction a stale plan fails the transaction, with an error that says so', async (t) => {
   const { connection, admin } = await setUp(t)
   await admin.script('create table things (a integer); insert into things values (7)')
