@@ -258,8 +258,6 @@ t.test('what docs/sql.md says stays does stay', async (t) => {
   t.strictSame(await random(), await random())
   const write = sql`insert into public.written values (2) returning id`
   await ask(a, sql`select set_config('default_transaction_read_only', 'on', false)`)
-  t.equal(await ask(b, write), '25006', 'the transaction has begun by then')
-  t.strictSame(await ask(b, sql`select 1 as one`), [{ one: 1 }])
-  t.strictSame(await ask(b, write), [{ id: 2 }], 'but for one statement alone')
+  t.strictSame(await ask(b, write), [{ id: 2 }], 'what a BEGIN goes by is reset before it')
   t.equal(registry.counters().connectionsOpened, 1)
 })

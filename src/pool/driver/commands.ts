@@ -1,5 +1,5 @@
 import type { TransactionCommand } from '../contract.ts'
-import { beginReset, SESSION_RESET } from '../session-reset.ts'
+import { beginReset, SESSION_RESET, SETTINGS_RESET } from '../session-reset.ts'
 import type { QueryText } from './query.ts'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -16,6 +16,11 @@ const PLAIN: Readonly<Record<TransactionCommand, QueryText>> = {
   rollback: commandText('rollback'),
 }
 
+const BOUND: Readonly<Record<Exclude<TransactionCommand, 'begin'>, QueryText>> = {
+  commit: commandText(`commit; ${SETTINGS_RESET}`),
+  rollback: commandText(`rollback; ${SETTINGS_RESET}`),
+}
+
 /** RESET takes back what others may have left in a session that tenants share. */
 export const RESET = commandText(SESSION_RESET)
 
@@ -24,8 +29,8 @@ export const RESET = commandText(SESSION_RESET)
  * @throws TypeError when `binding` is no canonical UUID
  */
 export function transactionText(command: TransactionCommand, binding: string | undefined): QueryText {
-  if (command !== 'begin' || binding === undefined) return PLAIN[command]
-  return commandText(`begin; ${bindTo(binding)}`)
+  if (binding === undefined) return PLAIN[command]
+  return command === 'begin' ? commandText(`begin; ${bindTo(binding)}`) : BOUND[command]
 }
 
 /**

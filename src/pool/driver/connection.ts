@@ -13,7 +13,6 @@ import {
   CopyRun,
   type Line,
   makeRun,
-  queryText,
   type Run,
   ScriptRun,
   StatementRun,
@@ -228,7 +227,13 @@ export class DriverConnection implements Connection, Line, DriverOutput {
 
   /** describe asks the server for the types of a statement's parameters, which prepares it as well. */
   #describe(run: StatementRun): void {
-    const { hints, statement } = run
+    const { hints } = run
+    // Of the parameters only the declared types are sent.
+    const args = this.#declared(
+      hints.map(() => ''),
+      hints,
+    )
+    const text = run.queryText(args)
     let resetFailure: Error | undefined
     const receiver: Receiver = {
       answered: (description) => {
@@ -238,7 +243,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
         }
         this.#describing = undefined
         run.types = typesOf(description)
-        if (statement.isPlanned) this.#remember(run, run.types)
+        if (text.form === 'prepared') this.#remember(run, run.types)
       },
       failed: (error) => {
         this.#describing = undefined
@@ -248,12 +253,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
       },
       stale: (error) => receiver.failed(error),
     }
-    // Of the parameters only the declared types are sent.
-    const args = this.#declared(
-      hints.map(() => ''),
-      hints,
-    )
-    const query = new DriverQuery(queryText(statement, args), this.#pipeline, receiver, {
+    const query = new DriverQuery(run.queryText(args), this.#pipeline, receiver, {
       expected: run.describedIn,
       onlyDescribe: true,
     })

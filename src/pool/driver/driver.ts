@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import postgres, { type Sql } from 'postgres'
+import { columnName } from './columns.ts'
 import { backendMessage, HEADER_BYTES, MESSAGE } from './protocol.ts'
 import type { DriverQuery } from './query.ts'
 
@@ -54,7 +55,7 @@ const OPTIONS = {
   // Parameters are text when they come here, and values stay text: encode.ts and decode.ts turn them.
   serializers: {},
   parsers: {},
-  transform: { undefined: undefined, column: {}, value: {}, row: {} },
+  transform: { undefined: undefined, column: { from: columnName }, value: {}, row: {} },
   onnotice() {},
 } as const
 

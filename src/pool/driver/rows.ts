@@ -1,4 +1,5 @@
 import type { Rows } from '../contract.ts'
+import { PROTO_COLUMN } from './columns.ts'
 import { type Decoder, decoderOf } from './decode.ts'
 
 /** Column is what the driver keeps of a RowDescription. */
@@ -21,14 +22,28 @@ export function decodeRows(rows: Rows): Rows {
   const { columns } = rows as Rows & { readonly columns?: readonly Column[] }
   if (columns === undefined || rows.length === 0) return rows
   const plan = planOf(columns)
-  if (plan === undefined) return rows
-  for (const row of rows as readonly Record<string, unknown>[]) {
-    for (const [name, decode] of plan) {
-      const text = row[name]
-      if (typeof text === 'string') row[name] = decode(text)
+  if (plan !== undefined) {
+    for (const row of rows as readonly Record<string, unknown>[]) {
+      for (const [name, decode] of plan) {
+        const text = row[name]
+        if (typeof text === 'string') row[name] = decode(text)
+      }
     }
   }
+  if (columns.some(({ name }) => name === PROTO_COLUMN)) {
+    const named = rows as unknown as Record<string, unknown>[]
+    named.forEach((row, i) => {
+      named[i] = renamed(row)
+    })
+  }
   return rows
+}
+
+/** The same values in the same order, one of them as a property of its own named `__proto__`. */
+function renamed(row: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name === PROTO_COLUMN ? '__proto__' : name, value]),
+  )
 }
 
 function planOf(columns: readonly Column[]): Plan {

@@ -162,12 +162,19 @@ export abstract class StatementRun extends Run implements Receiver {
   readonly hints: readonly number[]
   /** The types of its parameters, when it was described for this run. */
   types: readonly number[] | undefined
+  /** Whether it is sent for the second time, and depends on nothing that is prepared. */
   #isSecond = false
 
   constructor(line: Line, { statement, hints }: StatementRunOptions) {
     super(line)
     this.statement = statement
     this.hints = hints
+  }
+
+  /** Its text and `args` as the driver takes them. */
+  queryText(args: readonly unknown[]): QueryText {
+    const { isPlanned, text } = this.statement
+    return { text, args, form: isPlanned && !this.#isSecond ? 'prepared' : 'once' }
   }
 
   /** What its description leaves behind. */
@@ -214,7 +221,7 @@ class PlainRun extends StatementRun {
   }
 
   send(args: readonly unknown[]): void {
-    this.query = this.line.send(queryText(this.statement, args), this, { expected: this.describedIn })
+    this.query = this.line.send(this.queryText(args), this, { expected: this.describedIn })
   }
 
   answered(rows: Rows): void {
@@ -266,7 +273,7 @@ class BoundRun extends StatementRun {
     this.#failure = undefined
     this.#isStale = false
     this.line.send(beginBound(this.#binding), this.#begin, ANY)
-    this.query = this.line.send(queryText(this.statement, args), this, ANY)
+    this.query = this.line.send(this.queryText(args), this, ANY)
     this.line.send(transactionText('commit', this.#binding), this.#commit, { expected: OUTSIDE })
   }
 
@@ -297,11 +304,6 @@ class BoundRun extends StatementRun {
       this.reject(new Error('bug: a statement ran outside of the transaction that binds it'))
     } else this.finish(this.#rows)
   }
-}
-
-/** queryText is a statement as the driver takes it; `args` are its parameters as text. */
-export function queryText({ text, isPlanned }: StatementText, args: readonly unknown[]): QueryText {
-  return { text, args, form: isPlanned ? 'prepared' : 'once' }
 }
 
 function schemaChanged(cause: Error): LessorError {

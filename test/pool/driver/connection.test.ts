@@ -178,7 +178,7 @@ t.test('a statement that is no longer prepared is prepared again, beside all oth
 t.test('what a name stands for may change between two runs of one text', async (t) => {
   const { connection } = await setUp(t)
   const fetch = sql`fetch all from c`
-  const execute = sql`execute p(${'seven'}::text)`
+  const execute = sql`execute p('seven')`
   for (const [query, prepared, expected] of [
     ['select 1 as one', 'select $1 as given', [[{ one: 1 }], [{ given: 'seven' }]]],
     [
@@ -381,6 +381,12 @@ t.test('wide rows, empty rows, rows of the same name and long errors', async (t)
   t.equal(errorCode(error), '22P02')
   t.ok(error.message.length < 70_000, `${error.message.length} characters of a message of two million`)
   t.strictSame(await outcome(connection.run(sql`select from generate_series(1, 3)`)), [{}, {}, {}])
+  const [proto] = await connection.run(sql`select '{"a":1}'::jsonb as "__proto__", 1 as b`).result
+  t.strictSame(Object.entries(proto ?? {}), [
+    ['__proto__', { a: 1 }],
+    ['b', 1],
+  ])
+  t.equal(Object.getPrototypeOf(proto), Object.prototype)
   t.strictSame(await outcome(connection.run(sql`select 1 as a, '2024-01-01'::date as a, 'x' as a`)), [
     { a: 'x' },
   ])
