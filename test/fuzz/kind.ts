@@ -6,6 +6,7 @@ import type { Scene } from './scene.ts'
 export const FAMILIES = [
   'good',
   'parameters',
+  'bursts',
   'refused',
   'answers',
   'session',

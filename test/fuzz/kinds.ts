@@ -2,7 +2,7 @@ import type { Family, Kind } from './kind.ts'
 import { ANSWERS, HUGE } from './kinds/answers.ts'
 import { CANCELS, DDL, POOLS, TERMINATIONS } from './kinds/disturbances.ts'
 import { GOOD } from './kinds/good.ts'
-import { PARAMETERS } from './kinds/parameters.ts'
+import { BURSTS, PARAMETERS } from './kinds/parameters.ts'
 import { REFUSED } from './kinds/refused.ts'
 import { COPY, DEALLOCATE, SESSION, SETTINGS_LEFT } from './kinds/session.ts'
 import { TRANSACTIONS } from './kinds/transactions.ts'
@@ -11,6 +11,7 @@ import { TRANSACTIONS } from './kinds/transactions.ts'
 export const KINDS: Readonly<Record<Family, readonly Kind[]>> = {
   good: GOOD,
   parameters: PARAMETERS,
+  bursts: BURSTS,
   refused: REFUSED,
   answers: ANSWERS,
   session: SESSION,
@@ -32,6 +33,7 @@ export const KINDS: Readonly<Record<Family, readonly Kind[]>> = {
 export const SHARE: Readonly<Record<Family, number>> = {
   good: 700,
   parameters: 80,
+  bursts: 5,
   refused: 80,
   answers: 60,
   session: 30,

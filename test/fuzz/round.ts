@@ -33,6 +33,12 @@ export interface RoundPlan {
   readonly isScarce: boolean
 }
 
+/** Findings after which a round is not worth its time: callers of an engine in this state wait for their deadlines. */
+const ENOUGH = 200
+
+/** Families with fewer kinds are in with all of them, or not at all. */
+const FEW = 4
+
 /** Tenants that ask only what has a right answer. With pools of their own nothing may befall them. */
 const INNOCENT = 2
 
@@ -84,7 +90,7 @@ export async function runRound(options: RoundOptions): Promise<void> {
     const tenant = house.tenants[i % TENANTS]
     if (tenant === undefined) throw new Error('bug: a caller without a tenant')
     const isInnocent = i % TENANTS < INNOCENT
-    while (left > 0 && !watch.hasHung) {
+    while (left > 0 && !watch.hasHung && findings.total < ENOUGH) {
       const kind = isInnocent ? own.weighted(GOOD) : chooser.choose(own)
       const scene = new Scene(stage, tenant, own, kind.name)
       try {
@@ -108,7 +114,8 @@ class Chooser {
       .map((family) => ({
         weight: SHARE[family],
         kinds: KINDS[family].filter(
-          ({ isForShared = false }) => (isShared || !isForShared) && (isFull || random.chance(0.6)),
+          ({ isForShared = false }) =>
+            (isShared || !isForShared) && (isFull || KINDS[family].length < FEW || random.chance(0.6)),
         ),
       }))
       .filter(({ kinds }) => kinds.length > 0)

@@ -58,6 +58,11 @@ export class Scene {
     return { tenantId: this.tenant.id, generation: this.stage.generations.get(this.tenant.id) ?? 1 }
   }
 
+  /** as is the same for another tenant. */
+  as(tenant: FuzzTenant): Scene {
+    return new Scene(this.stage, tenant, this.random, this.kind)
+  }
+
   asking(): Asking {
     const { tenant, random } = this
     const stranger = random.pick(this.stage.house.tenants.filter((each) => each !== tenant))

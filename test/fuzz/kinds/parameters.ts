@@ -208,7 +208,6 @@ function circularArray(): unknown[] {
 const UNSENDABLE: readonly (() => unknown)[] = [
   () => undefined,
   () => Symbol('x'),
-  () => new Date(Number.NaN),
   () => ({ toString: () => Symbol('x') }),
 ]
 
@@ -218,31 +217,36 @@ function valued(value: Param, asking: Asking): Statement {
 }
 
 /**
- * Several bad ones at once among good ones of the same text: where each bad one moves the answers on by one, they move
- * by a whole statement, its begin and its commit.
+ * BURSTS are several bad ones of one tenant at once among good ones of all tenants, of the same text: where each bad one moves the
+ * answers on by one, they move by a whole statement, its begin and its commit.
  */
-const BURST: Kind = {
-  name: 'a burst of bad parameters among good ones',
-  weight: 6,
-  play: (scene) =>
-    scene.use(async (db) => {
-      const { random } = scene
-      const isBad = [...new Array(1 + random.below(6)).fill(true), ...new Array(random.below(12)).fill(false)]
+export const BURSTS: readonly Kind[] = [
+  {
+    name: 'a burst of bad parameters among good ones',
+    weight: 1,
+    play: async (scene) => {
+      const { random, stage } = scene
+      const bad = Array.from({ length: random.pick([1, 2, 3, 3, 4, 6]) }, () => ({ of: scene, isBad: true }))
+      const good = Array.from({ length: 12 }, () => ({
+        of: scene.as(random.pick(stage.house.tenants)),
+        isBad: false,
+      }))
       await Promise.all(
-        random.shuffled(isBad).map((bad) => {
-          const asking = scene.asking()
-          const value = bad ? wild(random.pick(UNSENDABLE)()) : `good ${asking.nonce}`
+        random.shuffled([...bad, ...good]).map(({ of, isBad }) => {
+          const asking = of.asking()
+          const value = isBad ? wild(random.pick(UNSENDABLE)()) : `good ${asking.nonce}`
           const statement = valued(value, asking)
+          const error = callers(asking, 1)
           const answer = exactly([{ value, ...own(asking) }])
-          return scene.ask(db, bad ? { statement, error: callers(asking, 1) } : { statement, answer })
+          return of.use((db) => of.ask(db, isBad ? { statement, error } : { statement, answer }))
         }),
       )
-    }),
-}
+    },
+  },
+]
 
 /** PARAMETERS are statements with a parameter that cannot be sent, or that the server cannot take. */
 export const PARAMETERS: readonly Kind[] = [
-  BURST,
   ...BAD.map((bad) => ({
     name: `parameter: ${bad.name}`,
     weight: 1,
