@@ -42,7 +42,7 @@ export const SHARE: Readonly<Record<Family, number>> = {
   deallocate: 6,
   cancels: 12,
   terminations: 4,
-  ddl: 3,
+  ddl: 10,
   huge: 1,
   pools: 8,
   settings: 8,
