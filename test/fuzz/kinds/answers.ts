@@ -10,6 +10,7 @@ import {
   mine,
   own,
   type Question,
+  refused,
   text,
 } from '../question.ts'
 
@@ -151,8 +152,7 @@ export const ANSWERS: readonly Kind[] = [
       statement: text(
         asking.random.pick(['', ' ', ';', '-- only a comment', '/* only a comment */', '\n;\n']),
       ),
-      answer: exactly([]),
-      error: callers(asking),
+      error: refused(/^The statement is empty/),
     }),
   },
   {

@@ -136,7 +136,7 @@ export const DDL: readonly Kind[] = [
   {
     name: 'table altered',
     weight: 1,
-    beside: { any: ['CONNECTION_LOST'], inTransaction: ['0A000'], reach: 'everybody' },
+    beside: { any: ['CONNECTION_LOST'], inTransaction: ['0A000', 'SCHEMA_CHANGED'], reach: 'everybody' },
     play: async (scene) => {
       const change = scene.random.pick(CHANGES)
       const n = scene.random.below(4)

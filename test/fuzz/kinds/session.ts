@@ -238,7 +238,7 @@ export const IGNORED = /rolled back: a statement in it failed/
 const FORGOTTEN: Beside = {
   any: ['CONNECTION_LOST'],
   // The statement of an open transaction cannot be sent again: it has failed, and the transaction with it.
-  inTransaction: ['26000'],
+  inTransaction: ['26000', 'SCHEMA_CHANGED'],
 }
 
 function forget(words: string, asking: Asking): Question {
