@@ -6,8 +6,11 @@ import type { Principal } from './principal.ts'
 
 /** TokenAuthenticator is what the guards need of the Authenticator. */
 export interface TokenAuthenticator {
-  /** @throws LessorError UNAUTHENTICATED, AUTHENTICATION_BUSY; at once or as a rejection */
-  authenticate(token: string): Principal | Promise<Principal>
+  /**
+   * authenticate finds the principal of a key that a caller at this address sent.
+   * @throws LessorError UNAUTHENTICATED, AUTHENTICATION_BUSY; at once or as a rejection
+   */
+  authenticate(token: string, address?: string): Principal | Promise<Principal>
 }
 
 /** TenantLookup is what the guards need of the tenant directory. */
@@ -60,7 +63,7 @@ export function makeGuards({ authenticator, directory, trustedNetworks }: GuardO
       throw new LessorError('UNAUTHENTICATED', 'The request needs the header Authorization: Bearer <key>.')
     }
     try {
-      const principal = authenticator.authenticate(token)
+      const principal = authenticator.authenticate(token, request.ip)
       return principal instanceof Promise ? principal.catch((error) => challenge(reply, error)) : principal
     } catch (error) {
       return challenge(reply, error)

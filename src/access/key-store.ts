@@ -35,13 +35,12 @@ export async function insertKey(
   return row
 }
 
-/** findKey resolves with a key, revoked or not. */
-export async function findKey(db: Db, id: string): Promise<KeyRecord | undefined> {
-  const [row] = await db.query<KeyRecord>(sql`
+/** findKeys resolves with the keys of these ids, revoked or not, in any order; unknown ids are left out. */
+export async function findKeys(db: Db, ids: readonly string[]): Promise<readonly KeyRecord[]> {
+  return db.query<KeyRecord>(sql`
     select ${SHOWN}, hash, namespace_id as "namespaceId", tenant_id as "tenantId"
     from lessor.api_keys
-    where id = ${id}`)
-  return row
+    where id = any(${ids}::text[])`)
 }
 
 /** listKeys resolves with an owner's keys, newest first, revoked ones included, from after one key on. */

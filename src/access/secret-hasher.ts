@@ -17,9 +17,3 @@ export const argon2idHasher: SecretHasher = {
   hash: (secret) => hash(secret.reveal(), { memoryCost: 19_456, timeCost: 2, parallelism: 1 }),
   verify: (hash, secret) => verify(hash, secret.reveal()),
 }
-
-/**
- * UNMATCHABLE_HASH stands in for the hash of a key that does not exist, so that the answer takes as
- * long as for one that does. Its salt and output are zeros, which no known secret hashes to.
- */
-export const UNMATCHABLE_HASH = `$argon2id$v=19$m=19456,t=2,p=1$${'A'.repeat(22)}$${'A'.repeat(43)}`

@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.ts'
 import { answerWithin } from '../control/answer-within.ts'
+import { BatchedLoads } from '../control/batched-loads.ts'
 import type { Outage } from '../control/outage.ts'
 import { isLessorError } from '../errors.ts'
 import type { Db } from '../pool/statement.ts'
 import type { TenantRef } from './tenant.ts'
-import { TenantLoads } from './tenant-loads.ts'
 import { findTenantRefs } from './tenant-store.ts'
 
 export interface TenantDirectoryOptions {
@@ -40,7 +40,7 @@ interface Load {
  * changed is forgotten (`forget`): at once in the process that changes it, by the change feed in the others.
  */
 export class TenantDirectory {
-  readonly #loads: TenantLoads
+  readonly #loads: BatchedLoads<TenantRef>
   readonly #clock: Clock
   readonly #outage: TenantDirectoryOptions['outage']
   readonly #ttlMs: number
@@ -51,7 +51,7 @@ export class TenantDirectory {
   readonly #underWay = new Map<string, Load>()
 
   constructor(options: TenantDirectoryOptions) {
-    this.#loads = new TenantLoads(options.load)
+    this.#loads = new BatchedLoads({ load: options.load, idOf: (ref) => ref.tenantId })
     this.#clock = options.clock
     this.#outage = options.outage
     this.#ttlMs = options.ttlMs ?? 5_000

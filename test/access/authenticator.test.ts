@@ -48,6 +48,13 @@ function unknownToken(): string {
   return formatApiKey(makeApiKey()).reveal()
 }
 
+/** Resolves when no look-up is to come and none is under way. */
+async function lookedUp(db: CountingDb): Promise<void> {
+  do await new Promise((resolve) => setImmediate(resolve))
+  while (db.running > 0)
+  await new Promise((resolve) => setImmediate(resolve))
+}
+
 async function refusal(authenticator: Authenticator, token: string): Promise<unknown> {
   try {
     return await authenticator.authenticate(token)
@@ -152,34 +159,82 @@ t.test('an unknown id, a wrong secret, a revoked key and a malformed one are ans
   const [good, revoked] = [await issue(), await issue()]
   await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${revoked.id}`)
   const seen = []
+  const work = []
   for (const token of [unknownToken(), wrongSecret(good), tokenOf(revoked)]) {
     const [queries, verifications] = [db.queries, hasher.verifications]
     const error = await refusal(authenticator, token)
     t.ok(error instanceof LessorError)
     seen.push({ ...(error as LessorError), message: String(error) })
-    t.same([db.queries - queries, hasher.verifications - verifications], [1, 1], 'the same work')
+    work.push([db.queries - queries, hasher.verifications - verifications])
   }
+  t.strictSame(work, [
+    [1, 0],
+    [1, 1],
+    [1, 0],
+  ])
   for (const token of ['', 'lsr_', `${tokenOf(good)}x`, tokenOf(good).slice(0, -1), 'x'.repeat(64)]) {
     const error = await refusal(authenticator, token)
     seen.push({ ...(error as LessorError), message: String(error) })
   }
   t.equal(new Set(seen.map((each) => JSON.stringify(each))).size, 1)
   t.match(seen[0], { code: 'UNAUTHENTICATED', status: 401 })
-  t.equal(hasher.verifications, 3, 'a malformed key costs nothing')
+  t.strictSame([db.queries, hasher.verifications], [3, 1], 'a malformed key costs nothing')
 })
 
 t.test('a wrong key that comes again costs nothing for a while', async (t) => {
   const { authenticator, db, hasher, clock, issue } = await setUp({ refusedMs: 500 })
   const key = await issue()
-  for (const token of [unknownToken(), wrongSecret(key)]) {
+  for (const [token, cost] of [
+    [unknownToken(), 0],
+    [wrongSecret(key), 1],
+  ] as const) {
     const [queries, verifications] = [db.queries, hasher.verifications]
     for (let i = 0; i < 5; i++) await refusal(authenticator, token)
     t.throws(() => authenticator.authenticate(token), { code: 'UNAUTHENTICATED' }, 'at once')
-    t.same([db.queries - queries, hasher.verifications - verifications], [1, 1])
+    t.strictSame([db.queries - queries, hasher.verifications - verifications], [1, cost])
     clock.advance(500)
     await refusal(authenticator, token)
-    t.same([db.queries - queries, hasher.verifications - verifications], [2, 2])
+    t.strictSame([db.queries - queries, hasher.verifications - verifications], [2, 2 * cost])
   }
+})
+
+t.test('all keys of an unknown or revoked id are refused by one look-up', async (t) => {
+  const { authenticator, db, hasher, clock, issue } = await setUp({ refusedMs: 500 })
+  const revoked = await issue()
+  await authenticator.authenticate(tokenOf(revoked))
+  await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${revoked.id}`)
+  const { queries } = db
+  for (const id of [makeApiKey().keyId, revoked.id]) {
+    const tokens = Array.from({ length: 20 }, () =>
+      formatApiKey({ keyId: id, secret: makeApiKey().secret }).reveal(),
+    )
+    const refusals = await Promise.all(tokens.slice(1).map((token) => refusal(authenticator, token)))
+    t.strictSame(
+      [...new Set(refusals.map((error) => (error as LessorError).code))],
+      ['UNAUTHENTICATED'],
+      'those that wait together',
+    )
+    t.throws(() => authenticator.authenticate(tokens[0] ?? ''), { code: 'UNAUTHENTICATED' }, 'and later ones')
+  }
+  t.throws(
+    () => authenticator.authenticate(tokenOf(revoked)),
+    { code: 'UNAUTHENTICATED' },
+    'also the right one',
+  )
+  t.strictSame([db.queries - queries, hasher.verifications], [2, 1])
+  clock.advance(500)
+  await refusal(authenticator, tokenOf(revoked))
+  t.equal(db.queries - queries, 3)
+})
+
+t.test('no more unknown ids are remembered than allowed', async (t) => {
+  const { authenticator, db } = await setUp({ maxRemembered: 2 })
+  const tokens = [unknownToken(), unknownToken(), unknownToken()]
+  for (const token of tokens) await refusal(authenticator, token)
+  await refusal(authenticator, tokens[2] ?? '')
+  t.equal(db.queries, 3)
+  await refusal(authenticator, tokens[0] ?? '')
+  t.equal(db.queries, 4)
 })
 
 t.test('a wrong secret neither gets in nor pushes the right one out', async (t) => {
@@ -198,43 +253,142 @@ t.test('callers with the same key share one verification', async (t) => {
   const wrong = unknownToken()
   const refusals = await Promise.all(Array.from({ length: 50 }, () => refusal(authenticator, wrong)))
   t.ok(refusals.every((error) => error instanceof LessorError))
-  t.same([db.queries, hasher.verifications], [2, 2])
+  t.strictSame([db.queries, hasher.verifications], [2, 1])
 })
 
-t.test(
-  'argon2 runs for two keys at once at most, and what overfills the queue is told to come back',
-  async (t) => {
-    const { authenticator, hasher, clock, issue } = await setUp({ maxWaiting: 3, verifiedMs: 1_000 })
-    const [early, late] = [await issue(), await issue()]
-    await authenticator.authenticate(tokenOf(early))
-    const barrier = new Barrier()
-    hasher.before = barrier.pass
-    const flood = Array.from({ length: 20 }, () => refusal(authenticator, unknownToken()))
-    await barrier.reached
-    t.match(await refusal(authenticator, tokenOf(late)), {
-      code: 'AUTHENTICATION_BUSY',
-      retryAfterSeconds: 1,
-    })
-    t.match(authenticator.authenticate(OPERATOR_KEY), { kind: 'operator' }, 'the operator is not kept out')
-    t.match(authenticator.authenticate(tokenOf(early)), { keyId: early.id }, 'nor a verified key')
-    clock.advance(1_000)
-    t.match(
-      await authenticator.authenticate(tokenOf(early)),
-      { keyId: early.id },
-      'nor when it is read again',
-    )
-    barrier.open()
-    const codes = (await Promise.all(flood)).map((error) => (error as LessorError).code)
-    t.equal(codes.filter((code) => code === 'UNAUTHENTICATED').length, 5)
-    t.equal(codes.filter((code) => code === 'AUTHENTICATION_BUSY').length, 15)
-    t.equal(hasher.mostRunning, 2)
-    t.match(
-      await authenticator.authenticate(tokenOf(late)),
-      { keyId: late.id },
-      'a refusal for want of room is not kept',
-    )
-  },
-)
+t.test('a flood of unknown ids costs two look-ups at once, and locks no rightful key out', async (t) => {
+  const { authenticator, db, hasher, clock, issue } = await setUp({ verifiedMs: 1_000 })
+  const early = tokenOf(await issue())
+  await authenticator.authenticate(early)
+  const rightful = await Promise.all(Array.from({ length: 20 }, issue))
+  const [queries, verifications] = [db.queries, hasher.verifications]
+  const barrier = new Barrier()
+  db.before = barrier.pass
+  const flood = Array.from({ length: 150 }, () => refusal(authenticator, unknownToken()))
+  await barrier.reached
+  flood.push(...Array.from({ length: 150 }, () => refusal(authenticator, unknownToken())))
+  const served = rightful.map((key) => authenticator.authenticate(tokenOf(key)))
+  await new Promise((resolve) => setImmediate(resolve))
+  flood.push(...Array.from({ length: 150 }, () => refusal(authenticator, unknownToken())))
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(db.queries - queries, 2, 'all others wait for the third')
+  clock.advance(1_000)
+  const renewal = authenticator.authenticate(early)
+  barrier.open()
+  const codes = (await Promise.all(flood)).map((error) => (error as LessorError).code)
+  t.strictSame([...new Set(codes)], ['UNAUTHENTICATED'])
+  const principals = (await Promise.all(served)) as { keyId: string }[]
+  t.strictSame(
+    principals.map(({ keyId }) => keyId),
+    rightful.map(({ id }) => id),
+  )
+  t.ok(await renewal, 'a verified key does not wait behind them')
+  t.strictSame(
+    [db.queries - queries, hasher.verifications - verifications],
+    [4, 20],
+    'the flood costs no argon2',
+  )
+})
+
+t.test('while 150 callers go on sending unknown ids, rightful keys are served', async (t) => {
+  const { authenticator, db, hasher, issue } = await setUp()
+  const rightful = await Promise.all(Array.from({ length: 20 }, issue))
+  const codes = new Set<unknown>()
+  let isOver = false
+  const attackers = Array.from({ length: 150 }, async () => {
+    while (!isOver) {
+      codes.add(((await refusal(authenticator, unknownToken())) as LessorError).code)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  })
+  const principals = await Promise.all(rightful.map((key) => authenticator.authenticate(tokenOf(key))))
+  isOver = true
+  await Promise.all(attackers)
+  t.strictSame(
+    principals.map((principal) => principal.kind === 'api_key' && principal.keyId),
+    rightful.map(({ id }) => id),
+  )
+  t.strictSame([...codes], ['UNAUTHENTICATED'])
+  t.equal(hasher.verifications, 20)
+  t.ok(db.mostRunning <= 2)
+})
+
+t.test('wrong secrets of a known id are verified one by one, and hold up no other id', async (t) => {
+  const { authenticator, db, hasher, issue } = await setUp()
+  const attacked = await issue()
+  const rightful = await Promise.all(Array.from({ length: 10 }, issue))
+  const barrier = new Barrier()
+  hasher.before = barrier.pass
+  const flood = Array.from({ length: 150 }, () => refusal(authenticator, wrongSecret(attacked)))
+  await barrier.reached
+  t.equal(hasher.running, 1)
+  const served = rightful.map((key) => authenticator.authenticate(tokenOf(key)))
+  const holder = authenticator.authenticate(tokenOf(attacked), '192.0.2.7')
+  await lookedUp(db)
+  barrier.open()
+  t.strictSame(
+    (await Promise.all([...served, holder])).map(
+      (principal) => principal.kind === 'api_key' && principal.keyId,
+    ),
+    [...rightful, attacked].map(({ id }) => id),
+    'all are served, also the holder of the attacked id',
+  )
+  const codes = (await Promise.all(flood)).map((error) => (error as LessorError).code)
+  t.strictSame([...new Set(codes)], ['UNAUTHENTICATED'])
+  t.equal(hasher.mostRunning, 2, 'of all ids together')
+  const [row] = await control.query<{ hash: string }>(sql`
+    select hash from lessor.api_keys where id = ${attacked.id}`)
+  const attempts = hasher.started.filter(({ hash }) => hash === row?.hash)
+  t.ok(attempts.length <= 3, `${attempts.length} verifications of the attacked id`)
+  t.equal(attempts.at(-1)?.secret, parseApiKey(tokenOf(attacked))?.secret.reveal())
+  t.equal(hasher.verifications, 10 + attempts.length)
+
+  const { verifications } = hasher
+  t.match(await refusal(authenticator, wrongSecret(attacked)), { code: 'UNAUTHENTICATED' })
+  t.equal(hasher.verifications, verifications, 'a wrong secret of a verified key costs no argon2')
+})
+
+t.test('what overfills a queue is told to come back, and nobody else', async (t) => {
+  const { authenticator, db, hasher, clock, issue } = await setUp({
+    maxWaitingPerKey: 3,
+    maxLookups: 5,
+    verifiedMs: 1_000,
+  })
+  const [early, late, attacked] = [await issue(), await issue(), await issue()]
+  await authenticator.authenticate(tokenOf(early))
+  const barrier = new Barrier()
+  hasher.before = barrier.pass
+  const flood = Array.from({ length: 5 }, () => refusal(authenticator, wrongSecret(attacked)))
+  await barrier.reached
+  const overfull = await Promise.race(flood)
+  t.match(overfull, { code: 'AUTHENTICATION_BUSY', retryAfterSeconds: 1 })
+  t.match(authenticator.authenticate(OPERATOR_KEY), { kind: 'operator' }, 'the operator is not kept out')
+  t.match(authenticator.authenticate(tokenOf(early)), { keyId: early.id }, 'nor a verified key')
+  clock.advance(1_000)
+  t.match(await authenticator.authenticate(tokenOf(early)), { keyId: early.id }, 'nor when it is read again')
+  barrier.open()
+  t.match(await authenticator.authenticate(tokenOf(late)), { keyId: late.id }, 'nor another id')
+  const codes = (await Promise.all(flood)).map((error) => (error as LessorError).code)
+  t.strictSame(codes.sort(), ['AUTHENTICATION_BUSY', ...Array.from({ length: 4 }, () => 'UNAUTHENTICATED')])
+
+  const gate = new Barrier()
+  db.before = gate.pass
+  const lookups = []
+  for (let i = 0; i < 3; i++) {
+    lookups.push(...Array.from({ length: 5 }, () => refusal(authenticator, unknownToken())))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.match(await refusal(authenticator, unknownToken()), { code: 'AUTHENTICATION_BUSY', retryAfterSeconds: 1 })
+  clock.advance(1_000)
+  const renewal = authenticator.authenticate(tokenOf(early))
+  gate.open()
+  t.match(await renewal, { keyId: early.id }, 'a verified key has look-ups of its own')
+  t.strictSame(
+    [...new Set((await Promise.all(lookups)).map((error) => (error as LessorError).code))],
+    ['UNAUTHENTICATED'],
+  )
+  t.match(await authenticator.authenticate(tokenOf(attacked)), { keyId: attacked.id })
+})
 
 t.test('a revocation counts at once when it is told', async (t) => {
   const { authenticator, issue } = await setUp()
@@ -270,32 +424,72 @@ t.test("a tenant's keys are forgotten together, and nobody else's", async (t) =>
 
 /** Where a verification can be held up while its key is revoked. */
 const PLACES = {
-  'before its row is read': (db: CountingDb, _hasher: CountingHasher, barrier: Barrier) => {
-    db.before = barrier.pass
+  'before its row is read': {
+    verifications: 0,
+    hold: (db: CountingDb, _hasher: CountingHasher, barrier: Barrier) => {
+      db.before = barrier.pass
+    },
   },
-  'after its row was read': (db: CountingDb, _hasher: CountingHasher, barrier: Barrier) => {
-    db.after = barrier.pass
+  'after its row was read': {
+    verifications: 1,
+    hold: (db: CountingDb, _hasher: CountingHasher, barrier: Barrier) => {
+      db.after = barrier.pass
+    },
   },
-  'while argon2 runs': (_db: CountingDb, hasher: CountingHasher, barrier: Barrier) => {
-    hasher.before = barrier.pass
+  'while argon2 runs': {
+    verifications: 1,
+    hold: (_db: CountingDb, hasher: CountingHasher, barrier: Barrier) => {
+      hasher.before = barrier.pass
+    },
   },
 }
 
-for (const [place, hold] of Object.entries(PLACES)) {
-  t.test(`a key that is revoked ${place} is refused to all who wait, and not remembered`, async (t) => {
-    const { authenticator, db, hasher, issue } = await setUp()
-    const key = await issue()
+/** How a process hears that a key ended. */
+const TOLD = {
+  'by its id': (authenticator: Authenticator, { keyId }: { keyId: string }) => authenticator.forget(keyId),
+  'by its tenant': (authenticator: Authenticator, { tenantId }: { tenantId: string }) =>
+    authenticator.forgetTenant(tenantId),
+  'by missed changes': (authenticator: Authenticator) => authenticator.forgetAll(),
+}
+
+for (const [place, { hold, verifications }] of Object.entries(PLACES)) {
+  for (const [how, tell] of Object.entries(TOLD)) {
+    t.test(`a key that is revoked ${place}, told ${how}, is refused to all who wait`, async (t) => {
+      const { authenticator, db, hasher, owner, issue } = await setUp()
+      const key = await issue()
+      const barrier = new Barrier()
+      hold(db, hasher, barrier)
+      const early = refusal(authenticator, tokenOf(key))
+      await barrier.reached
+      await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${key.id}`)
+      tell(authenticator, { keyId: key.id, tenantId: owner.tenantId })
+      const late = refusal(authenticator, tokenOf(key))
+      barrier.open()
+      t.match(await early, { code: 'UNAUTHENTICATED' })
+      t.match(await late, { code: 'UNAUTHENTICATED' })
+      t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+      t.equal(hasher.verifications, verifications, 'what was proven is not proven again')
+    })
+  }
+}
+
+for (const [how, tell] of Object.entries(TOLD)) {
+  t.test(`a key that waits for its turn and is revoked, told ${how}, is refused`, async (t) => {
+    const { authenticator, db, hasher, owner, issue } = await setUp({ concurrency: 1 })
+    const [first, key] = [await issue(), await issue()]
     const barrier = new Barrier()
-    hold(db, hasher, barrier)
-    const early = refusal(authenticator, tokenOf(key))
+    hasher.before = barrier.pass
+    const flight = authenticator.authenticate(tokenOf(first))
     await barrier.reached
-    await revoke(authenticator, key.id)
-    const late = refusal(authenticator, tokenOf(key))
+    const waiting = refusal(authenticator, tokenOf(key))
+    await lookedUp(db)
+    await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${key.id}`)
+    tell(authenticator, { keyId: key.id, tenantId: owner.tenantId })
     barrier.open()
-    t.match(await early, { code: 'UNAUTHENTICATED' })
-    t.match(await late, { code: 'UNAUTHENTICATED' })
+    t.match(await flight, { keyId: first.id })
+    t.match(await waiting, { code: 'UNAUTHENTICATED' })
     t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
-    t.equal(hasher.verifications, 1, 'what was proven is not proven again')
+    t.equal(hasher.verifications, 2)
   })
 }
 

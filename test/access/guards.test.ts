@@ -459,3 +459,31 @@ t.test('a tenant that is named twice is refused, even twice the same', async (t)
     }
   }
 })
+
+t.test(
+  'the authenticator hears of the address that a key came from, as the proxy setting has it',
+  async (t) => {
+    const heard: unknown[] = []
+    const fastify: FastifyInstance = Fastify({ trustProxy: ['192.0.2.1'] })
+    t.teardown(() => fastify.close())
+    await fastify.register(accessPlugin, {
+      authenticator: {
+        authenticate(token, address) {
+          heard.push([token, address])
+          return { kind: 'operator' }
+        },
+      },
+      directory: new TenantDirectory({ clock: new ManualClock(), load: async () => [] }),
+      trustedNetworks: new TrustedNetworks([]),
+    })
+    fastify.get('/principal', { onRequest: fastify.guards.principal }, async () => ({}))
+    const headers = { ...bearer('some-key'), 'x-forwarded-for': '198.51.100.7' }
+    for (const remoteAddress of ['192.0.2.1', '192.0.2.2']) {
+      await fastify.inject({ url: '/principal', headers: headers as Record<string, string>, remoteAddress })
+    }
+    t.strictSame(heard, [
+      ['some-key', '198.51.100.7'],
+      ['some-key', '192.0.2.2'],
+    ])
+  },
+)

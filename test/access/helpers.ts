@@ -56,6 +56,8 @@ export class ManualClock implements Clock {
 export class CountingDb implements Db {
   readonly #db: Db
   queries = 0
+  running = 0
+  mostRunning = 0
   before: () => Promise<void> = async () => {}
   after: () => Promise<void> = async () => {}
 
@@ -65,10 +67,16 @@ export class CountingDb implements Db {
 
   async query<Row extends object>(statement: Parameters<Db['query']>[0]): Promise<readonly Row[]> {
     this.queries++
-    await this.before()
-    const rows = await this.#db.query<Row>(statement)
-    await this.after()
-    return rows
+    this.running++
+    this.mostRunning = Math.max(this.mostRunning, this.running)
+    try {
+      await this.before()
+      const rows = await this.#db.query<Row>(statement)
+      await this.after()
+      return rows
+    } finally {
+      this.running--
+    }
   }
 
   async transaction<T>(fn: (tx: Db) => Promise<T>): Promise<T> {
@@ -83,6 +91,8 @@ export class CountingHasher implements SecretHasher {
   verifications = 0
   running = 0
   mostRunning = 0
+  /** What was verified, in order of the start. */
+  readonly started: { readonly hash: string; readonly secret: string }[] = []
   before: () => Promise<void> = async () => {}
 
   hash(...args: Parameters<SecretHasher['hash']>): Promise<string> {
@@ -90,6 +100,8 @@ export class CountingHasher implements SecretHasher {
   }
 
   async verify(...args: Parameters<SecretHasher['verify']>): Promise<boolean> {
+    const [hash, secret] = args
+    this.started.push({ hash, secret: secret.reveal() })
     this.verifications++
     this.running++
     this.mostRunning = Math.max(this.mostRunning, this.running)

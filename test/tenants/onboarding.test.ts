@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
-import { findKey } from '../../src/access/key-store.ts'
+import { findKeys } from '../../src/access/key-store.ts'
 import { LessorError } from '../../src/errors.ts'
 import { randomPassword, scramVerifier } from '../../src/placement/scram.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
@@ -26,7 +26,7 @@ t.test('a new tenant can work at once, through its own login', async (t) => {
     quota: {},
   })
   t.match(apiKey.key, /^lsr_/)
-  t.match(await findKey(db, apiKey.id), { tenantId: tenant.id, revokedAt: null })
+  t.match(await findKeys(db, [apiKey.id]), [{ tenantId: tenant.id, revokedAt: null }])
   const user = await pools.use({ tenantId: tenant.id, generation: 1 }, caller(), async (db) => {
     const [row] = await db.query<{ name: string }>(sql`select current_user as name`)
     return row?.name
