@@ -38,6 +38,7 @@ import { openTenantDirectory } from './tenants/tenant-directory.ts'
 import { TenantService } from './tenants/tenant-service.ts'
 import { parseVaultKeys } from './vault/key-ring.ts'
 import { Vault } from './vault/vault.ts'
+import { createVaultKeys } from './vault-services.ts'
 import { readVersion } from './version.ts'
 
 /** How long a process that migrates the fleet may be silent before another one goes on with it. */
@@ -78,9 +79,15 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     connectTimeoutMs: config.pools.connectTimeoutMs,
     statementTimeoutMs: config.pools.statementTimeoutMs,
   })
-  const health = new Health({ clock, ping: () => control.ping() })
+  const keyRing = parseVaultKeys(vaultKeys.reveal())
+  const ownKeys = createVaultKeys({ control, keys: keyRing, logger })
+  const health = new Health({
+    clock,
+    ping: () => control.ping(),
+    hasVaultKeys: () => ownKeys.missing.length === 0,
+  })
 
-  const vault = new Vault(parseVaultKeys(vaultKeys.reveal()), metrics)
+  const vault = new Vault(keyRing, metrics)
   const files = dataFiles(appFiles ?? config.appSqlDir)
   const notice = (message: string) => logger.warn(message)
   const placements = new Map<PlacementName, Placement>([
@@ -195,6 +202,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     address,
     outage,
     shares,
+    onVaultKey: () => void ownKeys.poll(),
     handler: new TenantChanges({ db: control, directory, authenticator, pools, servers }),
   })
 
@@ -232,11 +240,14 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
       if (!(await isMigrated(control, migrations))) {
         throw new MigrationError('The control database is older than this version of Lessor')
       }
+      await ownKeys.check()
       await servers.reload()
       return
     }
     const ran = await migrate(control, migrations)
     if (ran.length > 0) logger.info({ migrations: ran.map(({ name }) => name) }, 'migrated')
+    // Before anything is sealed.
+    await ownKeys.start()
     await servers.start(opening === 'all' ? placements.values() : [])
   }
 
@@ -263,6 +274,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     const [report] = await Promise.all([pools.close(), tenants.close()])
     logger.info(report, 'pools closed')
     await node.stop()
+    await ownKeys.stop()
     await servers.close()
     await control.close()
   }
@@ -312,7 +324,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
 
     /**
      * start opens, takes its place among the nodes and starts the jobs.
-     * @throws LessorError CONTROL_UNAVAILABLE, SERVER_UNAVAILABLE, PLACEMENT_UNAVAILABLE; MigrationError
+     * @throws LessorError CONTROL_UNAVAILABLE, SERVER_UNAVAILABLE, PLACEMENT_UNAVAILABLE; MigrationError; VaultKeysError
      */
     async start(): Promise<void> {
       await open()

@@ -11,6 +11,7 @@ import { NODE_CHANNEL } from './control/node-store.ts'
 import { Nodes, type Shares } from './control/nodes.ts'
 import type { Outage } from './control/outage.ts'
 import { readOwnProcess } from './control/own-process.ts'
+import { VAULT_KEY_CHANNEL } from './control/vault-key-store.ts'
 import type { Logger } from './http/logger.ts'
 
 export interface NodeServicesOptions {
@@ -22,6 +23,8 @@ export interface NodeServicesOptions {
   readonly address: DatabaseAddress
   readonly outage: Outage
   readonly shares: Shares
+  /** Called when another process may seal with a key that none sealed with before. */
+  readonly onVaultKey: () => void
   readonly handler: ChangeHandler
 }
 
@@ -34,7 +37,7 @@ export type NodeServices = ReturnType<typeof createNodeServices>
 
 /** createNodeServices wires the node's lease and shares, the change feed and the listener. Nothing runs before `start`. */
 export function createNodeServices(options: NodeServicesOptions) {
-  const { config, logger, clock, control, address, outage, shares, handler } = options
+  const { config, logger, clock, control, address, outage, shares, onVaultKey, handler } = options
   const nodes = new Nodes({
     db: control,
     clock,
@@ -64,10 +67,12 @@ export function createNodeServices(options: NodeServicesOptions) {
     channels: {
       [CHANGE_CHANNEL]: () => void feed.poll(),
       [NODE_CHANNEL]: (id) => nodes.wake(id),
+      [VAULT_KEY_CHANNEL]: onVaultKey,
     },
     onListening: () => {
       void feed.poll()
       nodes.wake()
+      onVaultKey()
     },
     onLost: (error) => logger.debug({ err: error }, 'not listening for changes, polling for them'),
   })

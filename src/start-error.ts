@@ -1,7 +1,10 @@
 import { type Config, ConfigError } from './config.ts'
 import { MigrationError } from './control/migrate.ts'
+import { VaultKeysError } from './control/vault-keys.ts'
 import { EmbeddedError, hasCode } from './embedded/errors.ts'
 import { LessorError } from './errors.ts'
+
+const EXPECTED = [ConfigError, EmbeddedError, MigrationError, VaultKeysError]
 
 /**
  * startError says, to whoever started the service, why it does not start; undefined for an error that
@@ -9,9 +12,8 @@ import { LessorError } from './errors.ts'
  */
 export function startError(error: unknown, { host, port }: Config['http']): string | undefined {
   if (error instanceof LessorError) return withCause(error)
-  if (error instanceof ConfigError || error instanceof EmbeddedError || error instanceof MigrationError) {
-    return error.message
-  }
+  const expected = EXPECTED.find((kind) => error instanceof kind)
+  if (expected !== undefined && error instanceof expected) return error.message
   if (hasCode(error, 'EADDRINUSE')) {
     return `Port ${port} of ${host} is in use. Stop what listens there, or set PORT; 0 takes a free one.`
   }

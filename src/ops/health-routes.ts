@@ -11,6 +11,7 @@ const Check = Type.Unsafe<'ok' | 'failed'>(Type.String({ enum: ['ok', 'failed'] 
 const ChecksSchema = Type.Object({
   control_database: Check,
   migrations: Check,
+  vault_keys: Check,
   draining: Type.Boolean({ description: 'Shutting down: requests under way finish, new ones go elsewhere' }),
 })
 const Readiness = Type.Object({
@@ -88,6 +89,7 @@ function present(checks: Checks) {
   return {
     control_database: outcome(checks.controlDatabase),
     migrations: outcome(checks.migrations),
+    vault_keys: outcome(checks.vaultKeys),
     draining: checks.draining,
   }
 }
@@ -100,6 +102,7 @@ function reasons(checks: Checks): string[] {
   return [
     ...(checks.migrations ? [] : ["The control database's migrations have not run yet"]),
     ...(checks.migrations && !checks.controlDatabase ? ['The control database does not answer'] : []),
+    ...(checks.vaultKeys ? [] : ['VAULT_KEYS lacks a key that is in use; the log names it']),
     ...(checks.draining ? ['The service is shutting down'] : []),
   ]
 }

@@ -4,6 +4,8 @@ import type { Clock } from '../clock.ts'
 export interface Checks {
   readonly controlDatabase: boolean
   readonly migrations: boolean
+  /** False when VAULT_KEYS lacks a key that is in use. */
+  readonly vaultKeys: boolean
   readonly draining: boolean
 }
 
@@ -11,6 +13,8 @@ export interface HealthOptions {
   readonly clock: Clock
   /** Resolves when the control database answers. */
   readonly ping: () => Promise<unknown>
+  /** Whether this process has every vault key that is in use. */
+  readonly hasVaultKeys: () => boolean
 }
 
 /** A probe gets an answer within this time, whatever the control database does. */
@@ -22,14 +26,16 @@ const PING_FRESH_MS = 500
 export class Health {
   readonly #clock: Clock
   readonly #ping: () => Promise<unknown>
+  readonly #hasVaultKeys: () => boolean
   readonly #startedAt: number
   #isMigrated = false
   #isDraining = false
   #lastPing: { readonly at: number; readonly answer: Promise<boolean> } | undefined
 
-  constructor({ clock, ping }: HealthOptions) {
+  constructor({ clock, ping, hasVaultKeys }: HealthOptions) {
     this.#clock = clock
     this.#ping = ping
+    this.#hasVaultKeys = hasVaultKeys
     this.#startedAt = clock.now()
   }
 
@@ -51,6 +57,7 @@ export class Health {
     return {
       controlDatabase: this.#isMigrated && (await this.#answers()),
       migrations: this.#isMigrated,
+      vaultKeys: this.#hasVaultKeys(),
       draining: this.#isDraining,
     }
   }
@@ -80,5 +87,5 @@ export class Health {
 
 /** isReady says whether the process can take requests. */
 export function isReady(checks: Checks): boolean {
-  return checks.controlDatabase && checks.migrations && !checks.draining
+  return checks.controlDatabase && checks.migrations && checks.vaultKeys && !checks.draining
 }

@@ -43,10 +43,11 @@ export function serviceMetrics(sources: ServiceSources): readonly ScrapedMetric[
       help: 'Parts of readiness: 1 when well, as /readyz says',
       type: 'gauge',
       read: async () => {
-        const { controlDatabase, migrations, draining } = await sources.check()
+        const { controlDatabase, migrations, vaultKeys, draining } = await sources.check()
         return by('check', {
           control_database: Number(controlDatabase),
           migrations: Number(migrations),
+          vault_keys: Number(vaultKeys),
           serving: Number(!draining),
         })
       },

@@ -2,8 +2,8 @@ import { Secret } from '../secret.ts'
 import type { SealContext, Vault } from '../vault/vault.ts'
 import type { CredentialPurpose, SealedCredential } from './server-store.ts'
 
-/** A sealed password opens for its data server and purpose alone; no tenant's id looks like this. */
-function context(server: string, purpose: CredentialPurpose): SealContext {
+/** serverCredentialContext binds a sealed password to its data server and purpose; no tenant's id looks like this. */
+export function serverCredentialContext(server: string, purpose: CredentialPurpose): SealContext {
   return { tenantId: `server:${server}`, purpose: `server-${purpose}` }
 }
 
@@ -15,7 +15,7 @@ export async function sealCredential(
   login: string,
   password: Secret,
 ): Promise<SealedCredential> {
-  const envelope = await vault.seal(password.reveal(), context(server, purpose))
+  const envelope = await vault.seal(password.reveal(), serverCredentialContext(server, purpose))
   return { purpose, login, envelope, keyId: vault.keyId(envelope) }
 }
 
@@ -25,7 +25,7 @@ export async function openCredential(
   server: string,
   sealed: SealedCredential,
 ): Promise<Secret> {
-  const plaintext = await vault.open(sealed.envelope, context(server, sealed.purpose))
+  const plaintext = await vault.open(sealed.envelope, serverCredentialContext(server, sealed.purpose))
   const password = new Secret(plaintext.toString('utf8'))
   plaintext.fill(0)
   return password

@@ -133,3 +133,14 @@ export async function saveCredential(db: Db, server: string, credential: SealedC
     on conflict (server, purpose) do update
     set login = excluded.login, envelope = excluded.envelope, key_id = excluded.key_id, created_at = now()`)
 }
+
+/** sampleServerCredentials resolves with a few logins that lie sealed with a vault key. */
+export async function sampleServerCredentials(
+  db: Db,
+  keyId: string,
+  limit: number,
+): Promise<readonly (SealedCredential & { readonly server: string })[]> {
+  return db.query(sql`
+    select server, purpose, login, envelope, key_id as "keyId" from lessor.server_credentials
+    where key_id = ${keyId} limit ${limit}`)
+}

@@ -54,3 +54,14 @@ export async function removeIdleCredential(db: Db, tenantId: string): Promise<vo
 export async function removeCredentials(db: Db, tenantId: string): Promise<void> {
   await db.query(sql`delete from lessor.credentials where tenant_id = ${tenantId}`)
 }
+
+/** sampleCredentials resolves with a few passwords that lie sealed with a vault key. */
+export async function sampleCredentials(
+  db: Db,
+  keyId: string,
+  limit: number,
+): Promise<readonly Credential[]> {
+  return db.query<Credential>(sql`
+    select tenant_id as "tenantId", colour, envelope, key_id as "keyId" from lessor.credentials
+    where key_id = ${keyId} limit ${limit}`)
+}

@@ -61,3 +61,17 @@ export async function saveAnswer(
 export async function purgeAnswers(db: Db): Promise<void> {
   await db.query(sql`delete from lessor.idempotency_keys where expires_at < now() and response is not null`)
 }
+
+/** SealedAnswer is a stored answer as it lies sealed. */
+export interface SealedAnswer {
+  readonly keyHash: Uint8Array
+  readonly tenantId: string | null
+  readonly response: Uint8Array
+}
+
+/** sampleAnswers resolves with a few answers that lie sealed with a vault key. */
+export async function sampleAnswers(db: Db, keyId: string, limit: number): Promise<readonly SealedAnswer[]> {
+  return db.query<SealedAnswer>(sql`
+    select key_hash as "keyHash", tenant_id as "tenantId", response from lessor.idempotency_keys
+    where key_id = ${keyId} limit ${limit}`)
+}

@@ -61,17 +61,19 @@ export class Idempotency {
     if (stored === undefined || stored.response === null) {
       throw new LessorError('IDEMPOTENCY_IN_PROGRESS', undefined, { retryAfterSeconds: RETRY_AFTER_SECONDS })
     }
-    return (await this.#vault.open(stored.response, context(request, stored.tenantId))).toString('utf8')
+    return (
+      await this.#vault.open(stored.response, answerContext(request.keyHash, stored.tenantId))
+    ).toString('utf8')
   }
 
   async #answer(tx: Db, request: IdempotentRequest, tenantId: string | null, text: string): Promise<void> {
-    const response = await this.#vault.seal(text, context(request, tenantId))
+    const response = await this.#vault.seal(text, answerContext(request.keyHash, tenantId))
     await saveAnswer(tx, request, { tenantId, response, keyId: this.#vault.keyId(response) })
   }
 }
 
-/** An answer about many tenants is bound to its key instead. */
-function context({ keyHash }: IdempotentRequest, tenantId: string | null): SealContext {
+/** answerContext binds a sealed answer to its tenant; one about many tenants is bound to its key instead. */
+export function answerContext(keyHash: Uint8Array, tenantId: string | null): SealContext {
   if (tenantId !== null) return { tenantId, purpose: 'idempotent-answer' }
   return { tenantId: Buffer.from(keyHash).toString('hex'), purpose: 'idempotent-batch' }
 }

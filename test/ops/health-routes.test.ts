@@ -7,9 +7,9 @@ interface Scope {
   teardown(fn: () => Promise<void>): void
 }
 
-async function makeApp(t: Scope, ping: () => Promise<unknown>) {
+async function makeApp(t: Scope, ping: () => Promise<unknown>, hasVaultKeys = () => true) {
   let time = 1_000_000
-  const health = new Health({ clock: { now: () => time }, ping })
+  const health = new Health({ clock: { now: () => time }, ping, hasVaultKeys })
   const app = Fastify()
   await app.register(healthRoutes, { health, version: '1.2.3' })
   t.teardown(() => app.close())
@@ -30,7 +30,7 @@ t.test('a process lives before it is ready', async (t) => {
   t.same(before.json(), {
     status: 'not_ready',
     reasons: ["The control database's migrations have not run yet"],
-    checks: { control_database: 'failed', migrations: 'failed', draining: false },
+    checks: { control_database: 'failed', migrations: 'failed', vault_keys: 'ok', draining: false },
   })
   health.migrated()
   const after = await app.inject('/readyz')
@@ -38,7 +38,7 @@ t.test('a process lives before it is ready', async (t) => {
   t.same(after.json(), {
     status: 'ready',
     reasons: [],
-    checks: { control_database: 'ok', migrations: 'ok', draining: false },
+    checks: { control_database: 'ok', migrations: 'ok', vault_keys: 'ok', draining: false },
   })
 })
 
@@ -88,8 +88,29 @@ t.test('/health_check shows version, uptime and state at a glance', async (t) =>
     status: 'ok',
     version: '1.2.3',
     uptime_seconds: 90,
-    checks: { control_database: 'ok', migrations: 'ok', draining: false },
+    checks: { control_database: 'ok', migrations: 'ok', vault_keys: 'ok', draining: false },
   })
   health.drain()
   t.equal((await app.inject('/health_check')).json().status, 'degraded')
+})
+
+t.test('a process that lacks a vault key lives, but is not ready until it has all again', async (t) => {
+  let hasVaultKeys = false
+  const { app, health } = await makeApp(
+    t,
+    async () => {},
+    () => hasVaultKeys,
+  )
+  health.migrated()
+  const lacking = await app.inject('/readyz')
+  t.equal(lacking.statusCode, 503)
+  t.strictSame(lacking.json(), {
+    status: 'not_ready',
+    reasons: ['VAULT_KEYS lacks a key that is in use; the log names it'],
+    checks: { control_database: 'ok', migrations: 'ok', vault_keys: 'failed', draining: false },
+  })
+  t.equal((await app.inject('/livez')).statusCode, 200)
+  t.equal((await app.inject('/health_check')).json().status, 'degraded')
+  hasVaultKeys = true
+  t.equal((await app.inject('/readyz')).statusCode, 200)
 })

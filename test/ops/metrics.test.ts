@@ -27,7 +27,7 @@ function makeMetrics(options: Partial<MetricsSources> & { hits?: () => number } 
     isolation: { state: { held: true, lastHeldAt: 5000, attacks: { held: 7, failed: 0 } } },
     countTenants: async () => ({ active: 3 }),
     countBehind: async () => 2,
-    check: async () => ({ controlDatabase: true, migrations: true, draining: false }),
+    check: async () => ({ controlDatabase: true, migrations: true, vaultKeys: true, draining: false }),
     nodes: () => undefined,
     version: '1.2.3',
     onError: (error) => errors.push(error),
@@ -120,7 +120,7 @@ t.test('a scrape looks at each source once', async (t) => {
 
 t.test('readiness, version and nodes are there', async (t) => {
   const { scrape } = makeMetrics({
-    check: async () => ({ controlDatabase: false, migrations: true, draining: true }),
+    check: async () => ({ controlDatabase: false, migrations: true, vaultKeys: true, draining: true }),
     nodes: () => ({ live: 3, unreadMs: 1500 }),
   })
   const lines = await scrape()

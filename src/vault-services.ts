@@ -1,0 +1,62 @@
+import type { ControlDatabase } from './control/control-database.ts'
+import { VaultKeys, type VaultKeysOptions } from './control/vault-keys.ts'
+import type { Logger } from './http/logger.ts'
+import type { Db } from './pool/statement.ts'
+import { serverCredentialContext } from './servers/server-credentials.ts'
+import { sampleServerCredentials } from './servers/server-store.ts'
+import { sampleCredentials } from './tenants/credential-store.ts'
+import { answerContext } from './tenants/idempotency.ts'
+import { sampleAnswers } from './tenants/idempotency-store.ts'
+import { credentialContext } from './tenants/login.ts'
+import type { SealedValue } from './vault/key-proof.ts'
+import type { KeyProvider } from './vault/key-ring.ts'
+
+export interface VaultServicesOptions {
+  readonly control: ControlDatabase
+  readonly keys: KeyProvider
+  readonly logger: Logger
+}
+
+/** Values of each kind that a key without a proof is tried on. */
+const SAMPLES = 20
+
+/** createVaultKeys wires what holds the key ring against the control database. Nothing runs before `start`. */
+export function createVaultKeys({ control, keys, logger }: VaultServicesOptions): VaultKeys {
+  const options: VaultKeysOptions = {
+    db: control,
+    keys,
+    samples: sampleSealed,
+    onMissing(keyIds) {
+      if (keyIds.length === 0) logger.info('VAULT_KEYS has all keys in use again')
+      else {
+        logger.error(
+          { keyIds },
+          'VAULT_KEYS of this process lacks keys that are in use, what they seal cannot be opened here: add them and restart',
+        )
+      }
+    },
+    onError: (error) =>
+      logger.warn({ err: error }, 'the vault keys in use could not be read, it will be tried again'),
+  }
+  return new VaultKeys(options)
+}
+
+/** Every kind of sealed value has its line here, each with a column key_id that the table vault_keys follows. */
+async function sampleSealed(db: Db, keyId: string): Promise<readonly SealedValue[]> {
+  const [servers, credentials, answers] = [
+    await sampleServerCredentials(db, keyId, SAMPLES),
+    await sampleCredentials(db, keyId, SAMPLES),
+    await sampleAnswers(db, keyId, SAMPLES),
+  ]
+  return [
+    ...servers.map(({ server, purpose, envelope }) => ({
+      envelope,
+      context: serverCredentialContext(server, purpose),
+    })),
+    ...credentials.map(({ tenantId, envelope }) => ({ envelope, context: credentialContext(tenantId) })),
+    ...answers.map(({ keyHash, tenantId, response }) => ({
+      envelope: response,
+      context: answerContext(keyHash, tenantId),
+    })),
+  ]
+}
