@@ -322,3 +322,37 @@ t.test('a database that is not there is said in one sentence', async (t) => {
   t.match(service.stderr(), /^The control database could not be reached\. .*ECONNREFUSED/)
   t.notMatch(service.stderr() + service.stdout(), /hidden-password/)
 })
+
+t.test(
+  'VAULT_KEYS that are not those of the database are said in one sentence, with ids and no key',
+  async (t) => {
+    const { url } = await testDatabase(t)
+    const [one, two, other] = ['1a', '2b', '3c'].map((byte) => byte.repeat(32))
+    const start = (vaultKeys: string) =>
+      startService(t, {
+        directory: t.testdir(),
+        environment: { DATABASE_URL: url, OPERATOR_KEY, VAULT_KEYS: vaultKeys, ...PATIENT },
+      })
+    const first = start(`k1:${one}`)
+    await onboard(await first.listening())
+    first.kill('SIGTERM')
+    t.equal(await first.exited, 0)
+
+    const lacking = start(`k2:${two}`)
+    t.equal(await lacking.exited, 1)
+    t.equal(
+      lacking.stderr(),
+      'VAULT_KEYS lacks the key "k1", which is in use in this control database: put it behind the first key, which seals, and start again.\n',
+    )
+    const foreign = start(`k1:${other}`)
+    t.equal(await foreign.exited, 1)
+    t.match(foreign.stderr(), /^The key "k1" of VAULT_KEYS is not the one that this control database knows/)
+    for (const { stderr, stdout } of [lacking, foreign]) {
+      t.notMatch(stderr() + stdout(), /(1a|2b|3c){8}/)
+      t.notMatch(stdout(), /Server listening/)
+    }
+
+    const moved = start(`k2:${two},k1:${one}`)
+    t.equal((await fetch(`${await moved.listening()}/readyz`)).status, 200)
+  },
+)

@@ -45,6 +45,26 @@ t.test('what the command throws comes through, and all connections are closed', 
   t.notMatch(io.err(), new RegExp(new URL(url).password))
 })
 
+t.test(
+  'a command with other vault keys than the service does not begin, however little it would open',
+  async (t) => {
+    const { url } = await testDatabase(t)
+    const environment = { DATABASE_URL: url, ...KEYS }
+    await withLessor(testIo({ environment }), async () => {})
+    const [id] = KEYS.VAULT_KEYS.split(':')
+    const other = generateVaultKeys()
+    const message = `VAULT_KEYS lacks the key "${id}", which is in use in this control database: put it behind the first key, which seals, and start again.`
+    for (const opening of ['all', 'control', 'look'] as const) {
+      const io = testIo({ environment: { ...environment, VAULT_KEYS: other } })
+      await t.rejects(
+        withLessor(io, async () => t.fail('it ran'), opening),
+        { name: 'VaultKeysError', message },
+      )
+      t.notOk(io.err().includes(other.split(':')[1] ?? ''))
+    }
+  },
+)
+
 t.test('an interrupted command does not begin', async (t) => {
   const { url } = await testDatabase(t)
   const io = testIo({ environment: { DATABASE_URL: url, ...KEYS }, signal: AbortSignal.abort() })
