@@ -1,7 +1,6 @@
-import type { ControlDatabase } from './control/control-database.ts'
 import { VaultKeys, type VaultKeysOptions } from './control/vault-keys.ts'
 import type { Logger } from './http/logger.ts'
-import type { Db } from './pool/statement.ts'
+import type { Db, ScriptDb } from './pool/statement.ts'
 import { serverCredentialContext } from './servers/server-credentials.ts'
 import { sampleServerCredentials } from './servers/server-store.ts'
 import { sampleCredentials } from './tenants/credential-store.ts'
@@ -12,7 +11,7 @@ import type { SealedValue } from './vault/key-proof.ts'
 import type { KeyProvider } from './vault/key-ring.ts'
 
 export interface VaultServicesOptions {
-  readonly control: ControlDatabase
+  readonly control: ScriptDb
   readonly keys: KeyProvider
   readonly logger: Logger
 }

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { ControlDatabase } from '../../src/control/control-database.ts'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { Listener } from '../../src/control/listener.ts'
 import { migrate, readMigrations } from '../../src/control/migrate.ts'
-import { readVaultKeys } from '../../src/control/vault-key-store.ts'
+import { readVaultKeys, VAULT_KEY_CHANNEL } from '../../src/control/vault-key-store.ts'
 import type { VaultKeys } from '../../src/control/vault-keys.ts'
 import { LessorError } from '../../src/errors.ts'
 import { createLogger } from '../../src/http/logger.ts'
-import { ident, sql } from '../../src/pool/statement.ts'
+import { ident, type ScriptDb, sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { sealCredential } from '../../src/servers/server-credentials.ts'
 import { saveCredential as saveServerCredential } from '../../src/servers/server-store.ts'
@@ -17,6 +19,7 @@ import { parseVaultKeys } from '../../src/vault/key-ring.ts'
 import { Vault } from '../../src/vault/vault.ts'
 import { createVaultKeys } from '../../src/vault-services.ts'
 import { testDatabase } from '../support/database.ts'
+import { until } from './helpers.ts'
 
 /** Version of the control database before it knew of vault keys. */
 const BEFORE = 8
@@ -48,7 +51,7 @@ async function setUp(t: Test, { version }: { readonly version?: number } = {}) {
     insert into lessor.servers (name, host, port, database, tls) values ('main', 'localhost', 5432, 'app', 'disable')`)
 
   /** The services of a process with these keys, and what it has logged. */
-  function processWith(keys: string, on = db) {
+  function processWith(keys: string, on: ScriptDb = db) {
     const lines: string[] = []
     const { logger } = createLogger('info', { write: (line) => lines.push(line) })
     const vaultKeys = createVaultKeys({ control: on, keys: parseVaultKeys(keys), logger })
@@ -224,13 +227,35 @@ t.test('several keys are named together', async (t) => {
 })
 
 t.test('of two processes with different keys that start at once on a new database, one starts', async (t) => {
-  const { known, processWith } = await setUp(t)
-  const starts = [K1, K2].map((keys) => processWith(keys).vaultKeys.start())
-  const outcomes = (await Promise.allSettled(starts)).map((outcome) =>
-    outcome.status === 'fulfilled' ? 'started' : (outcome.reason as Error).name,
-  )
-  t.strictSame(outcomes.sort(), ['VaultKeysError', 'started'])
-  t.equal((await known()).length, 1)
+  const { db, known, processWith } = await setUp(t)
+  const entered = Promise.withResolvers<void>()
+  const committing = Promise.withResolvers<void>()
+  const slow: ScriptDb = {
+    query: (statement) => db.query(statement),
+    script: (text) => db.script(text),
+    transaction: (fn) =>
+      db.transaction(async (tx) => {
+        const result = await fn(tx)
+        entered.resolve()
+        await committing.promise
+        return result
+      }),
+  }
+  const first = processWith(K1, slow).vaultKeys.start()
+  await entered.promise
+  let isOver = false
+  const second = refused(t, processWith(K2).vaultKeys).finally(() => {
+    isOver = true
+  })
+  await until(async () => {
+    const waiting = await db.query(sql`
+      select from pg_locks where relation = 'lessor.vault_keys'::regclass and not granted`)
+    return isOver || waiting.length > 0
+  }, 'the second one waits')
+  committing.resolve()
+  await first
+  t.equal(await second, LACKS_K1)
+  t.strictSame(await known(), [{ id: 'k1', proven: true, sealing: true }])
 })
 
 t.test('processes with the same keys that start at once all start', async (t) => {
@@ -290,6 +315,27 @@ t.test(
     t.equal(await refused(t, processWith(`${K2},${OTHER_K1}`).vaultKeys), FOREIGN_K1)
   },
 )
+
+t.test('a key is announced when it begins to seal, and not again', async (t) => {
+  const { url, processWith } = await setUp(t)
+  const heard: string[] = []
+  const listening = Promise.withResolvers<void>()
+  const listener = new Listener({
+    address: parseDatabaseUrl(url),
+    connectTimeoutMs: 10_000,
+    channels: { [VAULT_KEY_CHANNEL]: (id) => heard.push(id) },
+    onListening: () => listening.resolve(),
+    onLost: listening.reject,
+  })
+  listener.start()
+  t.teardown(() => listener.stop())
+  await listening.promise
+  await processWith(K1).vaultKeys.start()
+  await processWith(`${K1},${K2}`).vaultKeys.start()
+  await processWith(`${K2},${K1}`).vaultKeys.start()
+  await until(() => heard.length >= 2, 'both are heard of')
+  t.strictSame(heard, ['k1', 'k2'])
+})
 
 t.test('to check changes nothing', async (t) => {
   const { known, processWith } = await setUp(t)
