@@ -348,7 +348,7 @@ t.test('wrong secrets of a known id are verified one by one, and hold up no othe
   t.equal(hasher.verifications, verifications, 'a wrong secret of a verified key costs no argon2')
 })
 
-t.test('what overfills a queue is told to come back, and nobody else', async (t) => {
+t.test('only what overfills a queue is told to come back', async (t) => {
   const { authenticator, db, hasher, clock, issue } = await setUp({
     maxWaitingPerKey: 3,
     maxLookups: 5,

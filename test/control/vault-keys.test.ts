@@ -278,7 +278,7 @@ t.test(
     const a2 = processWith(`${K1},${K2}`)
     await a2.vaultKeys.start()
     await b.vaultKeys.poll()
-    t.strictSame(b.vaultKeys.missing, [], 'a key that only opens is nobody else’s need')
+    t.strictSame(b.vaultKeys.missing, [], 'a key that only opens is not needed elsewhere')
 
     const a3 = processWith(`${K2},${K1}`)
     await a3.vaultKeys.start()
