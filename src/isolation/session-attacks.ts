@@ -61,14 +61,20 @@ function becoming(role: string, user: string, isAllowed: boolean): readonly Atta
       'set by set_config',
       `select set_config('session_authorization', '${role.replaceAll("'", "''")}', true)`,
     ],
-    ['grant to itself', `grant ${name} to ${quote(user)}`],
     ['change the password', `alter role ${name} password null`],
     ['change its settings', `alter role ${name} set row_security = off`],
     ['comment', `comment on role ${name} is 'stolen'`],
     ['drop', `drop role ${name}`],
   ])
-  if (isAllowed) return attacks
+  const grant: Attack = {
+    object: `role ${role}`,
+    name: 'grant to itself',
+    text: `grant ${name} to ${quote(user)}`,
+    expect: refused(...RESERVED, ...(role === MEMBERLESS ? [INTERNAL_ERROR] : [])),
+  }
+  if (isAllowed) return [grant, ...attacks]
   return [
+    grant,
     ...named(`role ${role}`, [
       ['set role', `set role ${name}`],
       ['set role by set_config', `select set_config('role', '${role.replaceAll("'", "''")}', true)`],
@@ -79,6 +85,10 @@ function becoming(role: string, user: string, isAllowed: boolean): readonly Atta
 
 /** reserved_name, and what is never done to a predefined role or to the session's own. */
 const RESERVED = ['42939', '0A000']
+
+/** The predefined role that never has members. PostgreSQL 16 and 17 refuse to grant it with an internal error, 18 with 0A000. */
+const MEMBERLESS = 'pg_database_owner'
+const INTERNAL_ERROR = 'XX000'
 
 /** named makes attacks that are all refused. */
 function named(
