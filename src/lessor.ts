@@ -236,6 +236,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
 
   async function open(opening: Opening = 'all'): Promise<void> {
     const migrations = await readMigrations()
+    await servers.check()
     if (opening === 'look') {
       if (!(await isMigrated(control, migrations))) {
         throw new MigrationError('The control database is older than this version of Lessor')

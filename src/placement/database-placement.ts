@@ -34,6 +34,7 @@ export class DatabasePlacement extends OwnPlacement {
         "The data server's administrator may not create databases (ALTER ROLE ... CREATEDB allows it).",
       )
     }
+    await this.files.walls(admin)
   }
 
   login(tenantId: string, colour: Colour): Login {

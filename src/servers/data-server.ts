@@ -23,6 +23,8 @@ export interface DataServer {
   /** Null until the first probe. */
   readonly capabilities: Capabilities | null
   readonly probedAt: Date | null
+  /** The mark in its database (database-mark.ts); null until it was read or written for the first time. */
+  readonly mark: string | null
   /** Goes up with every change of the address or of a login. */
   readonly generation: number
   readonly createdAt: Date

@@ -7,9 +7,11 @@ import type { Db } from '../pool/statement.ts'
 import type { PlacementName } from '../tenants/tenant.ts'
 import type { Vault } from '../vault/vault.ts'
 import { answersWithin } from './answers-within.ts'
+import { assertDirect } from './assert-direct.ts'
 import { type Candidate, rankServers, type ServerWish } from './choose-server.ts'
 import type { DataServer, ServerAddress } from './data-server.ts'
 import type { KnownServer } from './known-server.ts'
+import { isUnsuitable, Marks } from './marks.ts'
 import { preparePlacements } from './prepare-placements.ts'
 import { type RegisterRequest, Registration, type ServerPatch } from './registration.ts'
 import { ensureRowLogin, type RowLogin, type RuntimePlacement } from './row-login.ts'
@@ -66,6 +68,7 @@ export class DataServers {
   readonly #clock: Clock
   readonly #directory: ServerDirectory
   readonly #registration: Registration
+  readonly #marks: Marks
   #placements: ReadonlyMap<PlacementName, Placement> = new Map()
   /** When each server last answered. */
   readonly #heard = new Map<string, number>()
@@ -84,7 +87,25 @@ export class DataServers {
       onChange: () => options.onChange?.(),
       onMove: (server) => options.onMove?.(server),
     })
-    this.#registration = new Registration({ db, vault, changes, admin, directory: this.#directory })
+    this.#marks = new Marks(db)
+    this.#registration = new Registration({
+      db,
+      vault,
+      changes,
+      admin,
+      directory: this.#directory,
+      marks: this.#marks,
+    })
+  }
+
+  /**
+   * check refuses a control database that cannot be used: behind a connection pooler, or not the one that it should be
+   * (Marks.assertControl). Call it before the migrations: it changes nothing.
+   * @throws LessorError SERVER_UNSUITABLE that says what was found and what would be right; CONTROL_UNAVAILABLE
+   */
+  async check(): Promise<void> {
+    await this.#assertDirect(this.#options.address, 'DATABASE_URL', 'CONTROL_UNAVAILABLE')
+    await this.#marks.assertControl()
   }
 
   /**
@@ -98,6 +119,7 @@ export class DataServers {
     const error = await this.#prepare(first)
     if (error !== undefined && first.lacks.size === this.#placements.size) throw error
     await saveServer(this.#options.db, first.address)
+    await this.#marks.learn(await first.admin(), first.name)
     await this.#directory.read()
     for (const each of this.#directory.known) if (each !== first) each.isPrepared = false
     await Promise.all([this.#makeRuntime(first), this.tend()])
@@ -109,7 +131,9 @@ export class DataServers {
     await Promise.all(
       left.map(async (server) => {
         try {
+          await this.#admit(server)
           await this.#prepare(server)
+          await this.#learn(server)
           await this.#makeRuntime(server)
         } catch (error) {
           this.#options.onProblem?.(server.name, error)
@@ -118,14 +142,17 @@ export class DataServers {
     )
   }
 
-  /** address tells where a server is. @throws LessorError SERVER_NOT_FOUND, CONTROL_UNAVAILABLE */
+  /** address tells where a server is. @throws LessorError SERVER_NOT_FOUND, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE */
   async address(name: string): Promise<ServerAddress> {
-    return (await this.#directory.find(name)).address
+    return (await this.#find(name)).address
   }
 
-  /** admin is an administrator's Db to a server. @throws LessorError SERVER_NOT_FOUND, VAULT_OPEN_FAILED, CONTROL_UNAVAILABLE */
+  /**
+   * admin is an administrator's Db to a server.
+   * @throws LessorError SERVER_NOT_FOUND, SERVER_UNAVAILABLE, VAULT_OPEN_FAILED, CONTROL_UNAVAILABLE
+   */
   async admin(name: string): Promise<AdminDb> {
-    return (await this.#directory.find(name)).admin()
+    return (await this.#find(name)).admin()
   }
 
   /**
@@ -133,7 +160,7 @@ export class DataServers {
    * @throws LessorError SERVER_NOT_FOUND, PLACEMENT_UNAVAILABLE, VAULT_OPEN_FAILED, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
    */
   async runtime(name: string): Promise<RowLogin> {
-    const server = await this.#directory.find(name)
+    const server = await this.#find(name)
     const placement = this.#runtimePlacement()
     if (placement === undefined) throw new LessorError('PLACEMENT_UNAVAILABLE')
     return server.runtime(async () => {
@@ -227,6 +254,51 @@ export class DataServers {
   async close(): Promise<void> {
     await this.#probing
     await this.#directory.close()
+  }
+
+  /** A server that is not what it was registered as is not used. @throws LessorError SERVER_NOT_FOUND, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE */
+  async #find(name: string): Promise<KnownServer> {
+    const server = await this.#directory.find(name)
+    if (server.refusal === undefined) return server
+    // Tenants' callers see this; the log has the rest.
+    throw new LessorError(
+      'SERVER_UNAVAILABLE',
+      'What answers at the address of the data server is not the database that it was registered with.',
+      { cause: server.refusal, retryAfterSeconds: 1 },
+    )
+  }
+
+  /** Sees that a registered server is still what it was. @throws LessorError SERVER_UNSUITABLE, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE */
+  async #admit(server: KnownServer): Promise<void> {
+    const { name, row } = server
+    try {
+      await this.#assertDirect(await server.login(), `The address of the data server "${name}"`)
+      await this.#marks.assertSame(await server.admin(), { name, mark: row?.mark ?? null })
+      server.refusal = undefined
+    } catch (error) {
+      if (isUnsuitable(error)) {
+        server.refusal = error
+        // What was opened before is there by mistake.
+        this.#options.onMove?.(name)
+      }
+      throw error
+    }
+  }
+
+  async #assertDirect(
+    address: DatabaseAddress,
+    what: string,
+    unavailable: 'SERVER_UNAVAILABLE' | 'CONTROL_UNAVAILABLE' = 'SERVER_UNAVAILABLE',
+  ): Promise<void> {
+    const { connectTimeoutMs } = this.#options.admin ?? {}
+    await assertDirect({ address, what, unavailable, ...(connectTimeoutMs && { connectTimeoutMs }) })
+  }
+
+  /** A server of a version without marks gets its own. */
+  async #learn(server: KnownServer): Promise<void> {
+    const { row } = server
+    if (row === undefined || row.mark !== null) return
+    server.row = { ...row, mark: await this.#marks.learn(await server.admin(), server.name) }
   }
 
   /** Resolves with the first refusal, if there was one. @throws LessorError SERVER_UNAVAILABLE */

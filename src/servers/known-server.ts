@@ -1,4 +1,5 @@
 import type { DatabaseAddress } from '../control/database-url.ts'
+import type { LessorError } from '../errors.ts'
 import type { PlacementName } from '../tenants/tenant.ts'
 import type { DataServer, ServerAddress } from './data-server.ts'
 import type { RowLogin } from './row-login.ts'
@@ -21,6 +22,8 @@ export class KnownServer {
   row: DataServer | undefined
   /** Why a placement could not be made ready here, since this process has started. */
   readonly lacks = new Map<PlacementName, string>()
+  /** Why the server is not used: what answers at its address is not its database. */
+  refusal: LessorError | undefined
   /** Whether the placements are ready, as far as they can be. */
   isPrepared: boolean
   readonly #options: KnownServerOptions

@@ -8,9 +8,12 @@ import { type Db, sql } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import { PLACEMENTS, type PlacementName } from '../tenants/tenant.ts'
 import type { Vault } from '../vault/vault.ts'
+import { assertDirect } from './assert-direct.ts'
 import type { Capabilities, Problem } from './capabilities.ts'
 import { DEFAULT_SERVER, type Labels, SERVER_NAME_PATTERN } from './data-server.ts'
 import { findTwin } from './find-twin.ts'
+import type { KnownServer } from './known-server.ts'
+import { type Marks, registeredAs } from './marks.ts'
 import { preparePlacements } from './prepare-placements.ts'
 import { runProbe } from './probe.ts'
 import { ServerAdmin, type ServerAdminOptions } from './server-admin.ts'
@@ -19,6 +22,7 @@ import type { ServerDirectory } from './server-directory.ts'
 import {
   changeServer,
   findCredential,
+  findMarked,
   insertServer,
   saveCapabilities,
   saveCredential,
@@ -31,6 +35,7 @@ export interface RegistrationOptions {
   readonly changes: Pick<ChangeLog, 'publish'> | undefined
   readonly admin: Omit<ServerAdminOptions, 'address'>
   readonly directory: ServerDirectory
+  readonly marks: Marks
 }
 
 /** RegisterRequest is a data server as an operator describes it. */
@@ -75,26 +80,28 @@ export class Registration {
    *   would be right; SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
    */
   async register(request: RegisterRequest, placements: Placements): Promise<void> {
-    const { db, vault, changes, directory } = this.#options
+    const { db, vault, changes, directory, marks } = this.#options
     const { name, labels = {}, maxConnections = null } = request
     if (!new RegExp(SERVER_NAME_PATTERN).test(name))
       throw invalid('/name', `must match ${SERVER_NAME_PATTERN}`)
     const address = readAddress(request)
     await directory.read()
     this.#assertNew(name, address)
-    const capabilities = await this.#withAdmin(address, async (admin) => {
-      await reach(admin)
+    const { capabilities, mark } = await this.#withAdmin(address, async (admin) => {
+      await this.#reach(admin, address)
       const twin = await findTwin(admin, directory.known)
       if (twin !== undefined) throw registeredAs(twin)
-      return this.#makeReady(admin, address, placements)
+      await marks.assertFree(admin)
+      const capabilities = await this.#makeReady(admin, address, placements)
+      return { capabilities, mark: await marks.enter(admin) }
     })
     const credential = await sealCredential(vault, name, 'admin', address.user, address.password)
     await db.transaction(async (tx) => {
       const { host, port, database, tls } = address
-      if (
-        !(await insertServer(tx, { name, host, port, database, tls, labels, maxConnections, capabilities }))
-      ) {
-        throw nameTaken(name)
+      const server = { name, host, port, database, tls, labels, maxConnections, capabilities, mark }
+      if (!(await insertServer(tx, server))) {
+        const owner = await findMarked(tx, mark)
+        throw owner === undefined || owner === name ? nameTaken(name) : registeredAs(owner)
       }
       await saveCredential(tx, name, credential)
       await changes?.publish(tx, { kind: 'server', tenantId: null })
@@ -107,9 +114,11 @@ export class Registration {
    * @throws LessorError SERVER_NOT_FOUND, INVALID_REQUEST, SERVER_UNSUITABLE, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
    */
   async update(name: string, patch: ServerPatch, placements: Placements): Promise<void> {
-    const { db, vault, changes, directory } = this.#options
-    const server = await directory.find(name)
+    const { db, vault, changes, directory, marks } = this.#options
     const { labels, maxConnections, url, tls } = patch
+    // What an old process has entered by now counts.
+    if (url !== undefined) await directory.read()
+    const server = await directory.find(name)
     if (name === DEFAULT_SERVER && (url !== undefined || tls !== undefined)) {
       throw invalid(
         url === undefined ? '/tls' : '/url',
@@ -119,11 +128,15 @@ export class Registration {
     if (url === undefined && tls !== undefined) throw invalid('/tls', 'changes together with url')
     const address = url && readAddress({ url, ...(tls && { tls }) })
     if (address !== undefined) {
-      const carried = server.row?.capabilities?.placements ?? []
+      const carried = pick(placements, server.row?.capabilities?.placements ?? [])
+      const mark = server.row?.mark ?? (await this.#learn(server, carried))
       await this.#withAdmin(address, async (admin) => {
-        await reach(admin)
-        await this.#assertSame(admin, name)
-        await preparePlacements(admin, pick(placements, carried))
+        await this.#reach(admin, address)
+        if (mark === null) await this.#assertNoOther(admin, server)
+        else await marks.assertSame(admin, { name, mark })
+        await this.#assertRoles(admin, name)
+        await preparePlacements(admin, carried)
+        await marks.learn(admin, name)
       })
     }
     const credential = address && (await sealCredential(vault, name, 'admin', address.user, address.password))
@@ -144,11 +157,12 @@ export class Registration {
    * @throws LessorError SERVER_NOT_FOUND, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
    */
   async probe(name: string, placements: Placements): Promise<void> {
-    const { db, changes, directory } = this.#options
+    const { db, changes, directory, marks } = this.#options
     const server = await directory.find(name)
     const address = await server.login()
     const capabilities = await this.#withAdmin(address, async (admin) => {
-      await reach(admin)
+      await this.#reach(admin, address)
+      await marks.assertSame(admin, { name, mark: server.row?.mark ?? null })
       return this.#judge(admin, address, placements)
     })
     await db.transaction(async (tx) => {
@@ -194,16 +208,49 @@ export class Registration {
     if (twin !== undefined) throw registeredAs(twin.name)
   }
 
-  /** A server that has the login of `row` under its random name is the one that it was made on. */
-  async #assertSame(admin: ServerAdmin, name: string): Promise<void> {
+  /** @throws LessorError SERVER_UNSUITABLE when the login is refused or a pooler stands between, SERVER_UNAVAILABLE */
+  async #reach(admin: ServerAdmin, address: DatabaseAddress): Promise<void> {
+    const { connectTimeoutMs } = this.#options.admin
+    const options = { address, what: 'The URL', unavailable: 'SERVER_UNAVAILABLE' } as const
+    await explained(() => assertDirect({ ...options, ...(connectTimeoutMs && { connectTimeoutMs }) }))
+    await explained(() => admin.ping())
+  }
+
+  /**
+   * The mark that a server of an earlier version gets now, at the address that it had so far. Null when nothing that
+   * can be used answers there.
+   */
+  async #learn(server: KnownServer, placements: readonly Placement[]): Promise<string | null> {
+    try {
+      const admin = await server.admin()
+      await preparePlacements(admin, placements)
+      return await this.#options.marks.learn(admin, server.name)
+    } catch (error) {
+      if (isLessorError(error, 'CONTROL_UNAVAILABLE')) throw error
+      return null
+    }
+  }
+
+  /** Without a mark to compare: a database that Lessor has made ready, and none of another server. */
+  async #assertNoOther(admin: ServerAdmin, { name }: KnownServer): Promise<void> {
+    const { directory, marks } = this.#options
+    await marks.assertSame(admin, { name, mark: null })
+    const others = directory.known.filter((each) => each.name !== name)
+    const twin = await findTwin(admin, others)
+    if (twin !== undefined) throw registeredAs(twin)
+    await marks.assertPrepared(admin, name)
+  }
+
+  /** The roles of a server do not travel with its database. */
+  async #assertRoles(admin: ServerAdmin, name: string): Promise<void> {
     const sealed = await findCredential(this.#options.db, name, 'row')
     if (sealed === undefined) return
     const [role] = await admin.query(sql`select from pg_roles where rolname = ${sealed.login}`)
     if (role !== undefined) return
     throw new LessorError(
       'SERVER_UNSUITABLE',
-      `The URL leads to another server than the one registered as "${name}": it has no role ${sealed.login}. ` +
-        'Register it under a name of its own, or restore the roles of the old one there first.',
+      `The URL leads to the database of the data server "${name}" without its roles: there is no role ${sealed.login}. ` +
+        'Restore the roles of the old server first (pg_dumpall --roles-only).',
     )
   }
 
@@ -221,10 +268,10 @@ export class Registration {
   }
 }
 
-/** @throws LessorError SERVER_UNSUITABLE when the login is refused, SERVER_UNAVAILABLE */
-async function reach(admin: ServerAdmin): Promise<void> {
+/** @throws LessorError SERVER_UNSUITABLE when the login is refused, SERVER_UNAVAILABLE with a reason */
+async function explained(attempt: () => Promise<void>): Promise<void> {
   try {
-    await admin.ping()
+    await attempt()
   } catch (error) {
     if (!isLessorError(error, 'SERVER_UNAVAILABLE')) throw error
     const code = errorCode(error.cause)
@@ -261,13 +308,6 @@ function pick(placements: Placements, names: readonly PlacementName[]): readonly
 
 function has(problems: readonly Problem[], placement: PlacementName): boolean {
   return problems.some((each) => each.placement === placement)
-}
-
-function registeredAs(twin: string): LessorError {
-  return new LessorError(
-    'SERVER_UNSUITABLE',
-    `This database is registered as the data server "${twin}". Name another database, or use that server.`,
-  )
 }
 
 function nameTaken(name: string): LessorError {

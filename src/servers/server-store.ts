@@ -18,7 +18,7 @@ export interface SealedCredential {
 
 const COLUMNS = sql`
   name, host, port, database, tls, labels, max_connections as "maxConnections", capabilities,
-  probed_at as "probedAt", generation, created_at as "createdAt", updated_at as "updatedAt"`
+  probed_at as "probedAt", mark, generation, created_at as "createdAt", updated_at as "updatedAt"`
 
 /** saveServer makes or updates a data server's address; a row that says the same stays untouched. */
 export async function saveServer(db: Db, server: ServerAddress): Promise<void> {
@@ -38,16 +38,18 @@ export interface NewServer extends ServerAddress {
   readonly labels: Labels
   readonly maxConnections: number | null
   readonly capabilities: Capabilities
+  /** The mark in its database. */
+  readonly mark: string
 }
 
-/** insertServer registers a data server; false when the name is taken. */
+/** insertServer registers a data server; false when the name is taken, or another one has the mark. */
 export async function insertServer(db: Db, server: NewServer): Promise<boolean> {
-  const { name, host, port, database, tls, labels, maxConnections, capabilities } = server
+  const { name, host, port, database, tls, labels, maxConnections, capabilities, mark } = server
   const rows = await db.query(sql`
-    insert into lessor.servers (name, host, port, database, tls, labels, max_connections, capabilities, probed_at)
+    insert into lessor.servers (name, host, port, database, tls, labels, max_connections, capabilities, probed_at, mark)
     values (${name}, ${host}, ${port}, ${database}, ${tls}, ${{ ...labels }}, ${maxConnections},
-      ${{ ...capabilities }}, now())
-    on conflict (name) do nothing
+      ${{ ...capabilities }}, now(), ${mark})
+    on conflict do nothing
     returning name`)
   return rows.length > 0
 }
@@ -77,6 +79,39 @@ export async function changeServer(db: Db, name: string, change: ServerChange): 
     where name = ${name}
     returning name`)
   return rows.length > 0
+}
+
+/** saveMark stores the mark of a data server's database unless there is one, and resolves with the one there is. */
+export async function saveMark(db: Db, name: string, mark: string): Promise<string | undefined> {
+  const [row] = await db.query<{ mark: string }>(sql`
+    update lessor.servers set mark = coalesce(mark, ${mark}) where name = ${name} returning mark`)
+  return row?.mark
+}
+
+/** findMarked names the data server whose database has a mark. */
+export async function findMarked(db: Db, mark: string): Promise<string | undefined> {
+  const [row] = await db.query<{ name: string }>(sql`select name from lessor.servers where mark = ${mark}`)
+  return row?.name
+}
+
+/** OwnMarks is what a control database knows of itself. */
+export interface OwnMarks {
+  /** Its own id. */
+  readonly installation: string
+  /** What its database was marked with as the data server of the name; null before that. */
+  readonly mark: string | null
+}
+
+/** readOwnMarks resolves with nothing where the database has no control plane, or one of a version without marks. */
+export async function readOwnMarks(db: Db, server: string): Promise<OwnMarks | undefined> {
+  const present = await db.query(sql`
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'lessor' and c.relname = 'installation'`)
+  if (present.length === 0) return undefined
+  const [row] = await db.query<OwnMarks>(sql`
+    select i.id as installation, s.mark
+    from lessor.installation i left join lessor.servers s on s.name = ${server}`)
+  return row
 }
 
 /** saveCapabilities stores what a probe found. */

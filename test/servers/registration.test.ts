@@ -7,10 +7,9 @@ import type { Placement } from '../../src/placement/placement.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import type { DataServersOptions } from '../../src/servers/data-servers.ts'
-import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { testDatabase } from '../support/database.ts'
 import { startTestServer } from '../support/server.ts'
-import { allPlacements, makeVault, openServers } from './support.ts'
+import { allPlacements, makeHall, makeVault, openServers } from './support.ts'
 
 const other = await startTestServer()
 t.teardown(other.stop)
@@ -41,24 +40,7 @@ const vault = makeVault()
 const house = await open(t, { vault })
 
 /** A database on the other server, with the URL of an administrator. */
-async function database(t: Test, attributes = 'createrole createdb') {
-  const superuser = new ServerAdmin({ address: parseDatabaseUrl(other.url) })
-  t.teardown(() => superuser.close())
-  const name = `hall_${randomUUID().slice(0, 8)}`
-  const password = randomUUID()
-  await superuser.script(`create role ${name} login ${attributes} password '${password}'`)
-  // So that an administrator after the first one may use the group roles.
-  const [groups] = await superuser.query<{ names: string | null }>(sql`
-    select string_agg(rolname, ', ') as names from pg_roles
-    where rolname in ('lessor_owner', 'lessor_tenant', 'lessor_row', 'lessor_keeper', 'lessor_schema', 'lessor_ddl')`)
-  if (groups?.names) await superuser.script(`grant ${groups.names} to ${name} with admin option`)
-  await superuser.script(`create database ${name} owner ${name}`)
-  const url = new URL(other.url)
-  url.username = name
-  url.password = password
-  url.pathname = `/${name}`
-  return { url: url.href, name, password, superuser }
-}
+const database = (t: Test, attributes?: string) => makeHall(t, other.url, attributes)
 
 t.test('a server is probed, made ready and entered, and its password is sealed', async (t) => {
   const { db, servers } = house
@@ -299,7 +281,9 @@ t.test('a new URL must lead to the same server', async (t) => {
   await servers.register({ name: hall.name, url: new Secret(hall.url) })
   await t.rejects(servers.update(hall.name, { url: new Secret(url) }), {
     code: 'SERVER_UNSUITABLE',
-    message: new RegExp(`another server than the one registered as "${hall.name}"`),
+    message: new RegExp(
+      `^The URL leads to the database of the data server "default", and not to the database of the data server "${hall.name}"`,
+    ),
   })
   t.match(await servers.address(hall.name), { database: hall.name })
 })
