@@ -6,6 +6,9 @@ import { FIXTURE } from './fixture.ts'
 import { openHouse } from './placements.ts'
 import { stageLimits } from './stages.ts'
 
+/** By what a data server's database is known again: no tenant may read it, or make it another one's. */
+const MARK = 'lessor.database_mark'
+
 /** whatGotThrough is one line for each trial and rule that does not hold. */
 export function whatGotThrough({ trials, catalogs }: IsolationReport): string[] {
   return [
@@ -54,6 +57,8 @@ export async function sharedMatrix(t: Test, name: 'role' | 'row'): Promise<void>
     'public',
     'lessor.tenants',
     'lessor.credentials',
+    'lessor.installation',
+    MARK,
     'lessor.protect(target regclass, verbs text[])',
   ]) {
     const tried = report.trials.filter((trial) => trial.object === object)
@@ -110,6 +115,14 @@ export async function ownMatrix(t: Test, name: 'schema' | 'database'): Promise<v
     trials.some(({ object }) => object === theirs),
     `${theirs} was tried`,
   )
+  for (const attack of ['select', 'insert', 'update', 'delete', 'truncate', 'alter owner', 'drop']) {
+    const tried = trials.filter((trial) => trial.object === MARK && trial.attack === attack)
+    t.strictSame(
+      [...new Set(tried.map(({ outcome }) => outcome))].filter((outcome) => !/^refused/.test(outcome)),
+      [],
+    )
+    t.strictSame(new Set(tried.map(({ role }) => role)), new Set(['blue', 'green']), attack)
+  }
   const own = name === 'schema' ? `t_${hex(stage.own.id)}.users` : 'app.users'
   const outcomes = trials.filter(({ object, attack }) => object === own && attack === 'select')
   t.same(new Set(outcomes.map(({ outcome }) => outcome)), new Set(['2 own rows']), 'own rows are there')
