@@ -5,6 +5,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { until } from '../control/helpers.ts'
 import { type TestApp, testApp } from '../support/app.ts'
+import { Pooler } from '../support/pooler.ts'
 import { startTestServer } from '../support/server.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { databaseUrl } from '../support/template.ts'
@@ -252,6 +253,43 @@ t.test('tenants of a server that has moved are served by its new address', async
   await proxy.close()
   for (const tenant of tenants) await addUser(t, tenant)
   for (const { id } of tenants) t.equal(await usersAt('moving', id), 2)
+})
+
+t.test('the way to a server leads to no other database of its cluster, and through no pooler', async (t) => {
+  const superuser = new ServerAdmin({ address: parseDatabaseUrl(second.url) })
+  t.teardown(() => superuser.close())
+  await superuser.script('create database beside')
+  const url = databaseUrl(second.url, 'beside')
+  const tenants = [
+    await onboard({ placement: 'row', server: 'eu-1' }),
+    await onboard({ placement: 'role', server: 'eu-1' }),
+  ]
+  for (const tenant of tenants) await addUser(t, tenant)
+  const pooler = await Pooler.start(t, second.url, { mode: 'transaction', startup: 'ignore' })
+  for (const [route, payload, detail] of [
+    [
+      'PATCH /v1/servers/eu-1',
+      { url },
+      /^The URL leads to a database in which Lessor has never been, and not to/,
+    ],
+    [
+      'PATCH /v1/servers/eu-1',
+      { url: pooler.url(second.url) },
+      /^The URL leads to a connection pooler such as/,
+    ],
+    [
+      'POST /v1/servers',
+      { name: 'pooled', url: pooler.url(url) },
+      /^The URL leads to a connection pooler such as/,
+    ],
+  ] as const) {
+    const { status, body, text } = await call(app, route, payload)
+    t.strictSame([status, body.code], [422, 'SERVER_UNSUITABLE'])
+    t.match(body.detail, detail)
+    t.notMatch(text, new URL(second.url).password)
+  }
+  for (const tenant of tenants) await addUser(t, tenant)
+  for (const { id } of tenants) t.equal(await usersAt('eu-1', id), 2)
 })
 
 t.test(
