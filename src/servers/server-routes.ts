@@ -56,7 +56,8 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
         summary: 'Register a data server',
         description:
           'Tries out what the server can do, makes it ready for the placements that it carries, and takes it ' +
-          'into use on every node. A request that was cut can be repeated.',
+          'into use on every node. A request that was cut can be repeated. A connection pooler is refused, and so is ' +
+          'a database of another data server or installation.',
         body: NewServerSchema,
         response: {
           201: ServerSchema,
@@ -101,7 +102,8 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
         summary: "Change a data server's labels, connections, or the way to it",
         description:
           'A new URL, such as one with a new password of the administrator, is tried out before it counts, and ' +
-          'must lead to the same server. The labels given take the place of all there were.',
+          'must lead to the same database, known by the mark in it, and to PostgreSQL itself. The labels given take ' +
+          'the place of all there were.',
         params: ServerParams,
         body: ServerPatchSchema,
         response: {

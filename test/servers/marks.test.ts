@@ -114,7 +114,7 @@ function asSuperuser(url: string): string {
   return there.href
 }
 
-/** A copy needs a database that nobody is connected to. */
+/** copied makes a copy of a hall's database, whose sessions are ended for that. */
 async function copied(hall: Hall): Promise<string> {
   await hall.superuser.query(sql`
     select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = ${hall.name}`)

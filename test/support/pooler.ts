@@ -24,7 +24,7 @@ const LOOPBACK = '127.0.0.1'
 const PROTOCOL_3 = 196_608
 const SSL_REQUEST = 80_877_103
 const KNOWN = new Set(['user', 'database', 'application_name', 'client_encoding', 'datestyle', 'timezone'])
-/** PostgreSQL manual, "Message Formats": AuthenticationOk, BackendKeyData of nobody, ReadyForQuery. */
+/** PostgreSQL manual, "Message Formats": AuthenticationOk, BackendKeyData of no backend, ReadyForQuery. */
 const AUTHENTICATED = Buffer.from('520000000800000000', 'hex')
 const KEY = Buffer.from('4b0000000c0102030405060708', 'hex')
 const READY = Buffer.from('5a0000000549', 'hex')
