@@ -25,10 +25,11 @@ const plugin: FastifyPluginCallback<ProblemOptions> = (fastify, { unknownRoutes 
 
 /** sendProblem answers with the problem that an error is; what is no fault of the caller is logged as well. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply {
-  const error = toLessorError(thrown)
+  const error = toLessorError(thrown, () => request.routeOptions.bodyLimit ?? 0)
   reply.errorCode = error.code
   if (error.status === 500) request.log.error({ err: thrown }, 'request failed')
   else if (error.status > 500) request.log.warn({ err: withoutStack(error) }, 'request refused')
+  else if (isConstraint(error.cause)) request.log.info(refusal(error.cause), 'constraint violated')
   if (error.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(error.retryAfterSeconds))
   return reply.code(error.status).header('content-type', PROBLEM_TYPE).send(problemOf(error, request.id))
 }
@@ -43,6 +44,18 @@ function unknownRoute(request: FastifyRequest, reply: FastifyReply): FastifyRepl
 function withoutStack(error: LessorError): object {
   const { code, message, cause } = error
   return { code, message, cause: cause instanceof Error ? cause.message : undefined }
+}
+
+/** Class 23, integrity_constraint_violation. */
+function isConstraint(cause: unknown): cause is object {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  return typeof code === 'string' && code.startsWith('23')
+}
+
+/** What broke which constraint, in words of the database alone: its message and detail hold values. */
+function refusal(cause: object): object {
+  const { code, table_name, constraint_name } = cause as Readonly<Record<string, unknown>>
+  return { sqlState: code, table: table_name, constraint: constraint_name }
 }
 
 /** problemPlugin answers every error of the routes around it with problem+json. */

@@ -11,10 +11,10 @@ const LOST = new Set([
 ])
 
 /**
- * SQLSTATEs with which a server ends a session: admin_shutdown, crash_shutdown, cannot_connect_now,
+ * SQLSTATEs with which a server ends a session: admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped,
  * idle_in_transaction_session_timeout (PostgreSQL manual, appendix A, classes 57 and 25).
  */
-const ENDED = new Set(['57P01', '57P02', '57P03', '57P05', '25P03', '25P04'])
+const ENDED = new Set(['57P01', '57P02', '57P03', '57P04', '57P05', '25P03', '25P04'])
 
 /** errorCode returns the SQLSTATE or system code of an error, if it has one. */
 export function errorCode(error: unknown): string | undefined {

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { Type } from 'typebox'
-import { LessorError } from '../../src/errors.ts'
+import { ERRORS, type ErrorCode, LessorError } from '../../src/errors.ts'
 import { createLogger } from '../../src/http/logger.ts'
 import { problemPlugin } from '../../src/http/problem-plugin.ts'
 import { validatorCompiler } from '../../src/http/validation.ts'
@@ -60,12 +60,12 @@ t.test('an error of Lessor is answered with its code, status, detail and Retry-A
 
 t.test('an unknown error is answered without a word of it, and logged', async (t) => {
   const { app, logText } = await makeApp(t)
-  throwing(app, postgresError('23505'))
+  throwing(app, postgresError('XX000'))
   const response = await app.inject('/')
   t.equal(response.statusCode, 500)
   t.match(response.json(), { code: 'INTERNAL', detail: 'Something went wrong inside the service.' })
   t.notMatch(response.body, /hidden/)
-  t.match(logText(), /"code":"23505"/)
+  t.match(logText(), /"code":"XX000"/)
   t.notMatch(logText(), /hidden_column|hidden@example/, 'neither statement nor row is logged')
 })
 
@@ -79,15 +79,52 @@ t.test('what is no error at all is answered as well', async (t) => {
   }
 })
 
-t.test("the server's refusals that come from a value are the caller's", async (t) => {
-  const codes = { '57014': 'STATEMENT_TIMEOUT', '22P02': 'INVALID_REQUEST', '22021': 'INVALID_REQUEST' }
-  for (const [sqlState, code] of Object.entries(codes)) {
-    const { app } = await makeApp(t)
-    throwing(app, postgresError(sqlState))
-    const response = await app.inject('/')
-    t.equal(response.json().code, code)
-    t.notMatch(response.body, /hidden/)
-  }
+t.test(
+  "the server's refusals that are the caller's or the operator's matter have a code of their own",
+  async (t) => {
+    const codes = {
+      INVALID_REQUEST:
+        '22001 22003 22007 22008 22009 22015 22021 22023 22025 22030 22032 2201B 2201W 2201X 22P02 22P03 22P05 ' +
+        '23502 23514 54000 54001 54011 54023',
+      CONSTRAINT_VIOLATED: '23000 23001 23503 23505 23P01 40002',
+      TRANSACTION_CONFLICT: '40000 40001 40P01 55P03',
+      DATABASE_OVERLOADED: '53000 53200 53300',
+      DATABASE_FULL: '53100',
+      TEMP_SPACE_EXCEEDED: '53400',
+      STATEMENT_TIMEOUT: '57014',
+      INTERNAL: '22012 25P02 42501 42601 42P01 58030 P0001 XX000',
+    } as const
+    for (const [code, sqlStates] of Object.entries(codes)) {
+      for (const sqlState of sqlStates.split(' ')) {
+        const { app } = await makeApp(t)
+        throwing(app, postgresError(sqlState))
+        const response = await app.inject('/')
+        t.equal(response.json().code, code, sqlState)
+        t.equal(response.statusCode, ERRORS[code as ErrorCode].status)
+        const isWorthRepeating = ['TRANSACTION_CONFLICT', 'DATABASE_OVERLOADED'].includes(code)
+        t.equal(response.headers['retry-after'], isWorthRepeating ? '1' : undefined, sqlState)
+        t.notMatch(response.body, /hidden/)
+      }
+    }
+  },
+)
+
+t.test('a constraint that was violated is named in the log, without the values', async (t) => {
+  const { app, logText } = await makeApp(t)
+  throwing(
+    app,
+    Object.assign(postgresError('23505'), { table_name: 'users', constraint_name: 'users_email_key' }),
+  )
+  await app.inject('/')
+  const lines = logText()
+    .split('\n')
+    .filter((line) => line.includes('constraint violated'))
+    .map((line) => JSON.parse(line))
+  t.strictSame(
+    lines.map(({ sqlState, table, constraint }) => [sqlState, table, constraint]),
+    [['23505', 'users', 'users_email_key']],
+  )
+  t.notMatch(logText(), /hidden/)
 })
 
 t.test('each wrong field is named with what it must be, and no value is repeated', async (t) => {
