@@ -5,9 +5,11 @@ import {
   fastify,
   type RawServerDefault,
 } from 'fastify'
-import type { Config } from './config.ts'
+import type { Config, TlsConfig } from './config.ts'
 import { ERRORS } from './errors.ts'
-import { hardeningPlugin } from './http/hardening-plugin.ts'
+import { clientErrorHandler } from './http/client-errors.ts'
+import { apiHeaders, hardeningPlugin } from './http/hardening-plugin.ts'
+import { MAX_BODY_BYTES } from './http/json-body.ts'
 import { lifetimePlugin } from './http/lifetime-plugin.ts'
 import { openapiPlugin } from './http/openapi-plugin.ts'
 import { problemPlugin, sendProblem } from './http/problem-plugin.ts'
@@ -58,26 +60,49 @@ function createApp(
   logger: FastifyBaseLogger,
   logController: RequestLog,
 ): FastifyInstance {
+  const requestIds = makeRequestIds()
+  const headers = apiHeaders(http.tls !== undefined)
+  const server = {
+    // How often clients that have not sent their header in time are looked for.
+    connectionsCheckingInterval: Math.min(5_000, Math.ceil(http.requestTimeoutMs / 4)),
+    // Node would answer without a body; hardening-plugin.ts does it.
+    requireHostHeader: false,
+  }
   const options: FastifyServerOptions<RawServerDefault, FastifyBaseLogger> = {
     loggerInstance: logger,
     logController,
-    genReqId: makeRequestIds(),
+    genReqId: requestIds,
     trustProxy: http.trustProxy.length > 0 ? [...http.trustProxy] : false,
-    bodyLimit: http.bodyLimitBytes,
-    // How long a client may take to send its request; lifetime-plugin.ts sees to the rest.
+    // What is sent to no route; intake-plugin.ts has the limits of routes.
+    bodyLimit: Math.min(http.bodyLimitBytes, MAX_BODY_BYTES),
+    // How long a client may take to send its header; lifetime-plugin.ts sees to the rest.
     requestTimeout: http.requestTimeoutMs,
     keepAliveTimeout: http.keepAliveTimeoutMs,
     // Migrations and the embedded database take the time they take.
     pluginTimeout: 0,
     // Requests that arrive on open connections while the app closes are still served.
     return503OnClosing: false,
+    clientErrorHandler: clientErrorHandler({ logger, headers, requestId: () => requestIds({ headers: {} }) }),
     frameworkErrors: (error, request, reply) => {
+      // No hook has seen it.
+      for (const [name, value] of headers) reply.header(name, value)
+      reply.header('x-request-id', request.id)
       sendProblem(request, reply, error)
     },
   }
-  if (http.tls === undefined) return fastify(options)
-  const { certificate, key, passphrase } = http.tls
-  const https = { cert: certificate, key: key.reveal(), passphrase: passphrase?.reveal() }
+  const app =
+    http.tls === undefined ? fastify({ ...options, http: server }) : fastifyOverTls(options, server, http.tls)
+  // An expectation that is not known is none (RFC 9110, section 10.1.1); Node would answer without a body.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
+  return app
+}
+
+function fastifyOverTls(
+  options: object,
+  server: object,
+  { certificate, key, passphrase }: TlsConfig,
+): FastifyInstance {
+  const https = { ...server, cert: certificate, key: key.reveal(), passphrase: passphrase?.reveal() }
   // The types of the two servers differ in nothing that is used here.
-  return fastify({ ...(options as object), https }) as unknown as FastifyInstance
+  return fastify({ ...options, https }) as unknown as FastifyInstance
 }

@@ -131,7 +131,12 @@ export const VARIABLES = Type.Object({
     'a comma-separated list of origins, such as https://app.example.com, or *',
     'origins',
   ),
-  BODY_LIMIT_BYTES: integer(1_048_576, 'largest request body', 1024, 1_073_741_824),
+  BODY_LIMIT_BYTES: integer(
+    1_048_576,
+    'largest body of a batch of tenants; others are 16 kB at most',
+    1024,
+    1_073_741_824,
+  ),
   REQUEST_TIMEOUT_MS: milliseconds(30_000, 'longest time for a request, after which it gets 504', 100),
   KEEP_ALIVE_TIMEOUT_MS: milliseconds(72_000, 'how long an idle HTTP connection stays open'),
   SHUTDOWN_DELAY_MS: milliseconds(0, 'how long to serve on, not ready, between SIGTERM and closing', 0),

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { accessPlugin } from './access/access-plugin.ts'
 import { keyRoutes } from './access/key-routes.ts'
+import { intakePlugin } from './http/intake-plugin.ts'
 import { lifetimePlugin } from './http/lifetime-plugin.ts'
 import type { RouteAccess } from './http/openapi-plugin.ts'
 import { problemPlugin } from './http/problem-plugin.ts'
@@ -46,9 +47,8 @@ const plugin: FastifyPluginAsync<LessorPluginOptions> = async (fastify, { lessor
   }
   await fastify.register(async (scope) => {
     scope.setValidatorCompiler(validatorCompiler())
-    // Not a single route takes text.
-    scope.removeContentTypeParser('text/plain')
     await scope.register(problemPlugin)
+    await scope.register(intakePlugin, { bodyLimitBytes: lessor.config.http.bodyLimitBytes })
     await registerRoutes(scope, lessor, users)
   })
 }
@@ -70,7 +70,7 @@ async function registerRoutes(scope: FastifyInstance, lessor: Lessor, users: boo
   // All of these bring the operator's guard.
   await scope.register(async (operator) => {
     declareAccess(operator, 'operator')
-    await operator.register(tenantRoutes, { tenants })
+    await operator.register(tenantRoutes, { tenants, batchLimitBytes: config.http.bodyLimitBytes })
     await operator.register(keyRoutes, {
       db: control,
       keys,

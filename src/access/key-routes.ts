@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { preValidationHookHandler } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { LessorError } from '../errors.ts'
-import { problemResponses } from '../http/problem-schema.ts'
+import { BODY_ERRORS, problemResponses } from '../http/problem-schema.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Tenant } from '../tenants/tenant.ts'
 import { assertActive } from '../tenants/tenant-status.ts'
@@ -123,6 +123,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
             'INVALID_REQUEST',
             'UNAUTHENTICATED',
             'FORBIDDEN',
+            ...BODY_ERRORS,
             'TENANT_NOT_FOUND',
             'TENANT_NOT_ACTIVE',
             'AUTHENTICATION_BUSY',
@@ -195,6 +196,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
             'INVALID_REQUEST',
             'UNAUTHENTICATED',
             'FORBIDDEN',
+            ...BODY_ERRORS,
             'NAMESPACE_NOT_FOUND',
             'AUTHENTICATION_BUSY',
           ),

@@ -1,9 +1,10 @@
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js'
 import type { FieldError } from '../errors.ts'
+import { pointerPart, shortPath } from './storable-text.ts'
 
 type Part = FieldError['in']
 
-/** Errors shown of one request; a long body can hold more than anyone reads. */
+/** Errors shown of one request. */
 const MAX_ERRORS = 20
 
 const PARTS: Readonly<Record<string, Part>> = { querystring: 'query', params: 'params', headers: 'headers' }
@@ -61,9 +62,8 @@ function mergeConstants(found: readonly FastifySchemaValidationError[]): Fastify
 
 function pathOf(error: FastifySchemaValidationError, part: Part): string {
   const name = error.params.missingProperty ?? error.params.additionalProperty
-  const pointer =
-    typeof name === 'string' ? `${error.instancePath}/${escapePointer(name)}` : error.instancePath
-  return part === 'body' ? pointer : pointer.slice(1)
+  const pointer = typeof name === 'string' ? `${error.instancePath}/${pointerPart(name)}` : error.instancePath
+  return shortPath(part === 'body' ? pointer : pointer.slice(1))
 }
 
 function messageOf(error: FastifySchemaValidationError): string {
@@ -78,9 +78,4 @@ function messageOf(error: FastifySchemaValidationError): string {
     default:
       return error.message ?? 'is not valid'
   }
-}
-
-/** Escapes a name for a JSON pointer (RFC 6901, section 3). */
-function escapePointer(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1')
 }

@@ -2,6 +2,7 @@ import compress from '@fastify/compress'
 import cors from '@fastify/cors'
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { LessorError } from '../errors.ts'
 
 export interface HardeningOptions {
   /** Origins of browser apps that may call; `*` for all. */
@@ -24,14 +25,24 @@ const API_HEADERS = [
   ['x-content-type-options', 'nosniff'],
 ] as const
 
-const HSTS = 'max-age=31536000; includeSubDomains'
+const HSTS = ['strict-transport-security', 'max-age=31536000; includeSubDomains'] as const
+
+/** apiHeaders is what goes with every answer, with HTTPS or without. */
+export function apiHeaders(https: boolean): readonly (readonly [name: string, value: string])[] {
+  return https ? [...API_HEADERS, HSTS] : API_HEADERS
+}
 
 const plugin: FastifyPluginAsync<HardeningOptions> = async (fastify, { corsOrigins, https }) => {
+  const headers = apiHeaders(https)
   fastify.addHook('onRequest', (request, reply, next) => {
-    for (const [name, value] of API_HEADERS) reply.header(name, value)
-    if (https) reply.header('strict-transport-security', HSTS)
+    for (const [name, value] of headers) reply.header(name, value)
     reply.header('x-request-id', request.id)
-    next()
+    // Node would answer this without a body (RFC 9112, section 3.2).
+    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
+      next(new LessorError('INVALID_HTTP', 'A request of HTTP/1.1 must have a Host header.'))
+    } else {
+      next()
+    }
   })
   if (corsOrigins.length > 0) {
     await fastify.register(cors, {

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Clock } from '../clock.ts'
@@ -13,7 +14,10 @@ declare module 'fastify' {
 
 export interface LifetimeOptions {
   readonly clock: Clock
-  /** A request that takes longer is answered with REQUEST_TIMEOUT; undefined when others see to that. */
+  /**
+   * A request that takes longer is answered with REQUEST_TIMEOUT, or with REQUEST_INCOMPLETE when its body is
+   * what is waited for; undefined when others see to that.
+   */
   readonly timeoutMs: number | undefined
   /** Hears of requests whose client went away before the answer: Fastify runs no onResponse for them. */
   readonly onAborted?: (request: FastifyRequest, reply: FastifyReply) => void
@@ -106,12 +110,22 @@ function timeOut(lifetime: Lifetime): void {
   const { reply } = lifetime
   // Sent, or taken over by the route (`reply.hijack()`).
   if (reply.sent) return
-  const error = new LessorError('REQUEST_TIMEOUT')
+  const error = isAwaited(lifetime.request.raw) ? incomplete() : new LessorError('REQUEST_TIMEOUT')
+  if (error.code === 'REQUEST_INCOMPLETE') reply.header('connection', 'close')
   lifetime.abort(error)
   // A listener of the signal may have answered meanwhile.
   if (reply.sent) return
   if (reply.raw.headersSent) reply.raw.destroy()
   else reply.send(error)
+}
+
+/** Whether a request's body is being read, and the rest of it is still to come: then its client is the slow one. */
+function isAwaited({ complete, readableFlowing }: IncomingMessage): boolean {
+  return !complete && readableFlowing === true
+}
+
+function incomplete(): LessorError {
+  return new LessorError('REQUEST_INCOMPLETE', 'The body of the request did not arrive in time.')
 }
 
 /**

@@ -4,6 +4,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyPluginAsync, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import { Type } from 'typebox'
+import { ERRORS } from '../errors.ts'
 import { errorsPage } from './errors-page.ts'
 import { type OpenapiDocument, shareProblem } from './openapi-problem.ts'
 
@@ -64,7 +65,7 @@ const plugin: FastifyPluginAsync<OpenapiOptions> = async (fastify, { version }) 
       },
     },
     transform: ({ schema, url, route }) => ({
-      schema: withAccess(schema ?? {}, route.config?.access),
+      schema: withBodyLimit(withAccess(schema ?? {}, route.config?.access), route.bodyLimit),
       // A route at a prefix's root answers with and without the slash.
       url: url.replace(/(?<=.)\/$/, ''),
     }),
@@ -104,6 +105,18 @@ function withAccess(schema: FastifySchema, access: RouteAccess | undefined): Fas
     case 'operator':
     case undefined:
       return { security: [{ bearer: [] }], ...schema }
+  }
+}
+
+/** Says in the description of 413 how much is too much. */
+function withBodyLimit(schema: FastifySchema, bodyLimit: number | undefined): FastifySchema {
+  const response = schema.response as Readonly<Record<number, { readonly description: string }>> | undefined
+  const tooLarge = response?.[ERRORS.BODY_TOO_LARGE.status]
+  if (tooLarge === undefined || bodyLimit === undefined) return schema
+  const description = `${tooLarge.description}; ${bodyLimit} bytes are the most`
+  return {
+    ...schema,
+    response: { ...response, [ERRORS.BODY_TOO_LARGE.status]: { ...tooLarge, description } },
   }
 }
 

@@ -18,6 +18,14 @@ export const ProblemSchema = Type.Object(
 )
 export type Problem = Static<typeof ProblemSchema>
 
+/** BODY_ERRORS is what every route with a body may answer, besides the errors of its schema. */
+export const BODY_ERRORS = [
+  'INVALID_JSON',
+  'REQUEST_INCOMPLETE',
+  'BODY_TOO_LARGE',
+  'UNSUPPORTED_MEDIA_TYPE',
+] as const satisfies readonly ErrorCode[]
+
 /** problemResponses is the part of a route's `schema.response` that documents the errors it answers with. */
 export function problemResponses(...codes: readonly ErrorCode[]): Record<number, unknown> {
   const responses: Record<number, unknown> = {}

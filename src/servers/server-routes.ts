@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { problemResponses } from '../http/problem-schema.ts'
+import { BODY_ERRORS, problemResponses } from '../http/problem-schema.ts'
 import { Secret } from '../secret.ts'
 import { answersWithin } from './answers-within.ts'
 import type { DataServers, ServerView } from './data-servers.ts'
@@ -61,7 +61,13 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
         body: NewServerSchema,
         response: {
           201: ServerSchema,
-          ...problemResponses(...COMMON, 'SERVER_NAME_TAKEN', 'SERVER_UNSUITABLE', 'SERVER_UNAVAILABLE'),
+          ...problemResponses(
+            ...COMMON,
+            ...BODY_ERRORS,
+            'SERVER_NAME_TAKEN',
+            'SERVER_UNSUITABLE',
+            'SERVER_UNAVAILABLE',
+          ),
         },
       },
     },
@@ -108,7 +114,7 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
         body: ServerPatchSchema,
         response: {
           200: ServerSchema,
-          ...problemResponses(...ONE, 'SERVER_UNSUITABLE', 'SERVER_UNAVAILABLE'),
+          ...problemResponses(...ONE, ...BODY_ERRORS, 'SERVER_UNSUITABLE', 'SERVER_UNAVAILABLE'),
         },
       },
     },

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Static } from 'typebox'
-import { problemResponses } from '../http/problem-schema.ts'
+import { BODY_ERRORS, problemResponses } from '../http/problem-schema.ts'
 import type { Namespace } from './namespace.ts'
 import type { NamespaceService } from './namespace-service.ts'
 import {
@@ -55,6 +55,7 @@ export const namespaceRoutes: FastifyPluginAsyncTypebox<NamespaceRoutesOptions> 
             'INVALID_REQUEST',
             'UNAUTHENTICATED',
             'FORBIDDEN',
+            ...BODY_ERRORS,
             'NAMESPACE_NAME_TAKEN',
             'CONTROL_UNAVAILABLE',
           ),

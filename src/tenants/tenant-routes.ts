@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { problemResponses } from '../http/problem-schema.ts'
+import { BODY_ERRORS, problemResponses } from '../http/problem-schema.ts'
 import { BatchSchema, toBatchRecordBody } from './batch-body.ts'
 import { OnboardedSchema, TenantSchema, toTenantBody } from './tenant-body.ts'
 import {
@@ -18,6 +18,8 @@ import type { TenantService } from './tenant-service.ts'
 
 export interface TenantRoutesOptions {
   readonly tenants: TenantService
+  /** The most that the body of a batch may have; of other routes it is intake-plugin.ts that says so. */
+  readonly batchLimitBytes: number
 }
 
 const tags = ['Tenants']
@@ -36,7 +38,10 @@ const MOVING = [
 ] as const
 
 /** tenantRoutes is where operators onboard tenants and look after them. Expects accessPlugin. */
-export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = async (fastify, { tenants }) => {
+export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = async (
+  fastify,
+  { tenants, batchLimitBytes },
+) => {
   fastify.addHook('onRequest', fastify.guards.operator)
 
   fastify.post(
@@ -52,6 +57,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
           201: OnboardedSchema,
           ...problemResponses(
             ...COMMON,
+            ...BODY_ERRORS,
             'NAMESPACE_NOT_FOUND',
             'SERVER_NOT_FOUND',
             'TENANT_NAME_TAKEN',
@@ -82,6 +88,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
     // Two colons stand for one.
     '/v1/tenants::batch',
     {
+      bodyLimit: batchLimitBytes,
       schema: {
         tags,
         summary: 'Onboard many tenants of placement row',
@@ -96,6 +103,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
           207: BatchSchema,
           ...problemResponses(
             ...COMMON,
+            ...BODY_ERRORS,
             'NAMESPACE_NOT_FOUND',
             'SERVER_NOT_FOUND',
             'IDEMPOTENCY_KEY_REUSED',
@@ -156,7 +164,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         body: TenantPatchSchema,
         response: {
           200: TenantSchema,
-          ...problemResponses(...ONE, 'TENANT_NAME_TAKEN', 'TENANT_STATUS_CONFLICT'),
+          ...problemResponses(...ONE, ...BODY_ERRORS, 'TENANT_NAME_TAKEN', 'TENANT_STATUS_CONFLICT'),
         },
       },
     },
@@ -232,7 +240,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
           '`promote` and how far it is. Run again it takes in tables that are new since then.',
         params: TenantParams,
         body: Type.Union([PromoteSchema, Type.Null()]),
-        response: { 202: TenantSchema, ...problemResponses(...ONE, ...MOVING) },
+        response: { 202: TenantSchema, ...problemResponses(...ONE, ...BODY_ERRORS, ...MOVING) },
       },
     },
     async ({ params, body }, reply) => {
@@ -252,7 +260,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
           'rows are put back into it.',
         params: TenantParams,
         body: Type.Union([DemoteSchema, Type.Null()]),
-        response: { 202: TenantSchema, ...problemResponses(...ONE, ...MOVING) },
+        response: { 202: TenantSchema, ...problemResponses(...ONE, ...BODY_ERRORS, ...MOVING) },
       },
     },
     async ({ params, body }, reply) => {

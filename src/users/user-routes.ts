@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type {} from '../access/request.ts'
 import { LessorError } from '../errors.ts'
-import { problemResponses } from '../http/problem-schema.ts'
+import { BODY_ERRORS, problemResponses } from '../http/problem-schema.ts'
 import type { Pools } from '../pool/contract.ts'
 import type { TenantRef } from '../tenants/tenant.ts'
 import { userListRequest } from './user-list-request.ts'
@@ -47,8 +47,11 @@ const FOR_ALL = [
   'SHUTTING_DOWN',
   'STATEMENT_TIMEOUT',
   'REQUEST_TIMEOUT',
+  'TRANSACTION_CONFLICT',
+  'DATABASE_OVERLOADED',
+  'DATABASE_FULL',
+  'TEMP_SPACE_EXCEEDED',
 ] as const
-const FOR_BODY = ['INVALID_JSON', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const
 
 /** userRoutes are a tenant's users. Expects a guard before it that sets `request.tenant`. */
 export const userRoutes: FastifyPluginAsyncTypebox<UserRoutesOptions> = async (fastify, options) => {
@@ -63,7 +66,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<UserRoutesOptions> = async (f
         summary: 'Add a user',
         querystring: NoQuery,
         body: NewUserSchema,
-        response: { 201: UserJson, ...problemResponses(...FOR_ALL, ...FOR_BODY) },
+        response: { 201: UserJson, ...problemResponses(...FOR_ALL, ...BODY_ERRORS, 'CONSTRAINT_VIOLATED') },
       },
     },
     async (request, reply) => {
@@ -134,7 +137,10 @@ export const userRoutes: FastifyPluginAsyncTypebox<UserRoutesOptions> = async (f
         params: UserParams,
         querystring: NoQuery,
         body: UserPatchSchema,
-        response: { 200: UserJson, ...problemResponses(...FOR_ALL, ...FOR_BODY, 'USER_NOT_FOUND') },
+        response: {
+          200: UserJson,
+          ...problemResponses(...FOR_ALL, ...BODY_ERRORS, 'CONSTRAINT_VIOLATED', 'USER_NOT_FOUND'),
+        },
       },
     },
     async (request, reply) => {

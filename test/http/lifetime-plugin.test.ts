@@ -108,6 +108,23 @@ t.test('a request that takes too long is answered with 504 and its signal aborts
   }
 })
 
+t.test('a body that nobody reads yet is not taken for one that does not arrive', async (t) => {
+  const app = Fastify()
+  await app.register(lifetimePlugin, { clock: systemClock, timeoutMs: 100 })
+  await app.register(problemPlugin)
+  // A guard that waits, as for the verification of a key.
+  app.addHook('onRequest', async ({ signal }) => {
+    await once(signal, 'abort')
+  })
+  app.post('/', async () => ({}))
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => app.close())
+  const { port } = app.server.address() as AddressInfo
+  const response = await fetch(`http://127.0.0.1:${port}/`, POST)
+  const { code } = (await response.json()) as { code: string }
+  t.strictSame([response.status, code], [504, 'REQUEST_TIMEOUT'])
+})
+
 t.test('a request in time is not touched by one that is late', async (t) => {
   const { url } = await serve(
     t,

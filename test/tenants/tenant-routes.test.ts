@@ -34,7 +34,7 @@ async function open(t: Test) {
   const authenticator = new Authenticator({ db: house.db, operatorKey, clock: systemClock })
   await app.register(problemPlugin)
   await app.register(accessPlugin, { authenticator, directory, trustedNetworks: new TrustedNetworks([]) })
-  await app.register(tenantRoutes, { tenants })
+  await app.register(tenantRoutes, { tenants, batchLimitBytes: 1_048_576 })
   await app.register(namespaceRoutes, { namespaces })
   await app.register(serverRoutes, { servers })
   async function call(route: string, { body, headers = {}, key = OPERATOR_KEY }: Call = {}) {
