@@ -12,6 +12,7 @@ import { apiHeaders, hardeningPlugin } from './http/hardening-plugin.ts'
 import { MAX_BODY_BYTES } from './http/json-body.ts'
 import { lifetimePlugin } from './http/lifetime-plugin.ts'
 import { openapiPlugin } from './http/openapi-plugin.ts'
+import { boundPipelining } from './http/pipelining.ts'
 import { problemPlugin, sendProblem } from './http/problem-plugin.ts'
 import { makeRequestIds } from './http/request-id.ts'
 import { RequestLog } from './http/request-log.ts'
@@ -94,6 +95,7 @@ function createApp(
     http.tls === undefined ? fastify({ ...options, http: server }) : fastifyOverTls(options, server, http.tls)
   // An expectation that is not known is none (RFC 9110, section 10.1.1); Node would answer without a body.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
+  boundPipelining(app.server, logger)
   return app
 }
 
