@@ -76,7 +76,12 @@ const plugin: FastifyPluginAsync<OpenapiOptions> = async (fastify, { version }) 
     },
   })
 
-  fastify.get('/openapi.json', { schema: { hide: true } }, (_request, reply) => reply.send(fastify.swagger()))
+  // Anyone may ask for it as often as they like: it is written once.
+  let text: string | undefined
+  fastify.get('/openapi.json', { schema: { hide: true } }, (_request, reply) => {
+    text ??= JSON.stringify(fastify.swagger())
+    return reply.type('application/json; charset=utf-8').send(text)
+  })
 
   await fastify.register(async (pages) => {
     pages.addHook('onRequest', (_request, reply, next) => {
