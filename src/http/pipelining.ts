@@ -3,10 +3,11 @@ import type { Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 
 /**
- * MAX_PIPELINED is how many requests a connection may send ahead of their answers, counted until the turn of
- * the event loop after the answer. Browsers, proxies and the usual clients send none.
+ * MAX_PIPELINED is how many requests a connection may send ahead of their answers, or have served in one turn
+ * of the event loop. Who waits for an answer has one a turn, or 48 where libuv looks that often at more than
+ * a thousand connections (uv__io_poll).
  */
-export const MAX_PIPELINED = 16
+export const MAX_PIPELINED = 64
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -18,25 +19,32 @@ type Listener = (request: IncomingMessage, response: ServerResponse) => void
  */
 export function boundPipelining(server: Server, logger: FastifyBaseLogger): void {
   const ahead = new WeakMap<Socket, number>()
+  const thisTurn = new Map<Socket, number>()
+  const nextTurn = () => thisTurn.clear()
   const listeners = server.listeners('request') as Listener[]
   server.removeAllListeners('request')
   server.on('request', (request, response) => {
-    // Node gives an answer its socket when it is its turn.
-    if (response.socket === null && isTooMany(request.socket, response)) return
+    if (isTooMany(request.socket, response)) return
     for (const listener of listeners) listener.call(server, request, response)
   })
 
   function isTooMany(socket: Socket, response: ServerResponse): boolean {
     if (socket.destroyed) return true
-    const count = (ahead.get(socket) ?? 0) + 1
-    if (count > MAX_PIPELINED) {
-      logger.info({ requests: count }, 'connection cut: too many requests ahead of their answers')
-      socket.destroy()
-      return true
-    }
-    ahead.set(socket, count)
-    // Not before this turn is over: answers do not help while Node goes on reading.
-    response.once('close', () => setImmediate(() => ahead.set(socket, (ahead.get(socket) ?? 1) - 1)))
-    return false
+    if (thisTurn.size === 0) setImmediate(nextTurn)
+    const served = (thisTurn.get(socket) ?? 0) + 1
+    thisTurn.set(socket, served)
+    // Node gives an answer its socket when it is its turn.
+    const waiting = response.socket === null ? wait(socket, response) : 0
+    if (served <= MAX_PIPELINED && waiting <= MAX_PIPELINED) return false
+    logger.info('connection cut: too many requests ahead of their answers')
+    socket.destroy()
+    return true
+  }
+
+  function wait(socket: Socket, response: ServerResponse): number {
+    const waiting = (ahead.get(socket) ?? 0) + 1
+    ahead.set(socket, waiting)
+    response.once('close', () => ahead.set(socket, (ahead.get(socket) ?? 1) - 1))
+    return waiting
   }
 }

@@ -13,7 +13,11 @@ import { parseAnswer, sendRaw } from './raw.ts'
 const HEADERS = [['cache-control', 'no-store']] as const
 
 /** A server whose route /wait answers when the test says so. */
-async function serve(t: { teardown(fn: () => Promise<void>): void }, timeoutMs = 60_000) {
+async function serve(
+  t: { teardown(fn: () => Promise<void>): void },
+  timeoutMs = 60_000,
+  lifetimeMs = timeoutMs,
+) {
   const lines: string[] = []
   const { logger } = createLogger('trace', { write: (line) => lines.push(line) })
   const app = Fastify({
@@ -23,7 +27,7 @@ async function serve(t: { teardown(fn: () => Promise<void>): void }, timeoutMs =
     http: { connectionsCheckingInterval: 25 },
     clientErrorHandler: clientErrorHandler({ logger, headers: HEADERS, requestId: () => 'request-1' }),
   })
-  await app.register(lifetimePlugin, { clock: systemClock, timeoutMs })
+  await app.register(lifetimePlugin, { clock: systemClock, timeoutMs: lifetimeMs })
   await app.register(problemPlugin)
   const waiting: FastifyReply[] = []
   const arrived = Promise.withResolvers<void>()
@@ -37,6 +41,12 @@ async function serve(t: { teardown(fn: () => Promise<void>): void }, timeoutMs =
     arrived.resolve()
   })
   app.post('/', async () => ({ ok: true }))
+  // A guard that waits, as for the verification of a key.
+  app.post(
+    '/guarded',
+    { onRequest: async ({ signal }) => void (await once(signal, 'abort')) },
+    async () => ({}),
+  )
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => app.close())
   const { port } = app.server.address() as AddressInfo
@@ -134,6 +144,18 @@ t.test('a body that does not arrive in time is answered with 408, once, and logg
         .map(({ msg, status, code }) => [msg, status, code]),
       [['request', 408, 'REQUEST_INCOMPLETE']],
     )
+  }
+})
+
+t.test('who is slow is found out by the route, also when Node is the first to lose patience', async (t) => {
+  const { port } = await serve(t, 50, 300)
+  for (const [path, status, code] of [
+    ['/', 408, 'REQUEST_INCOMPLETE'],
+    ['/guarded', 504, 'REQUEST_TIMEOUT'],
+  ] as const) {
+    const head = `POST ${path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n`
+    const answer = parseAnswer(await sendRaw(port, `${head}content-length: 9\r\n\r\n{`))
+    t.strictSame([answer?.status, JSON.parse(answer?.body ?? '').code], [status, code])
   }
 })
 

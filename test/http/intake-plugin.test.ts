@@ -175,7 +175,7 @@ t.test('names that a caller chose are cut where an answer repeats them', async (
   t.strictSame(query.errors, [{ in: 'query', path: `n${cut}`, message: 'is not known' }])
   const encoded = await get(`/notes?${name}=%ff`)
   t.strictSame(encoded.errors, [{ in: 'query', path: `n${cut}`, message: 'must be UTF-8, percent-encoded' }])
-  const emoji = await post(JSON.stringify({ [`a${'😀'.repeat(200)}`]: 1 }))
+  const emoji = await post(JSON.stringify({ ['😀'.repeat(200)]: 1 }))
   t.ok(emoji.errors[0].path.isWellFormed(), 'and never through a character')
 })
 
@@ -183,7 +183,12 @@ t.test('a body may be as deep as it is long', async (t) => {
   const { post } = await makeApp(t)
   const deep = (depth: number, inner: string) => `{"list":${'['.repeat(depth)}${inner}${']'.repeat(depth)}}`
   t.equal((await post(deep(8_000, ''))).status, 200)
-  t.equal((await post(deep(8_000, '"\\u0000"'))).code, 'INVALID_REQUEST')
+  const smuggling = await post(deep(8_000, '"\\u0000"'))
+  t.strictSame(
+    smuggling.errors.map(({ in: part, message }: { in: string; message: string }) => [part, message]),
+    [['body', 'must not be nested deeper than 64 levels']],
+    'what may hold such text is not walked to its end',
+  )
   t.equal((await post(deep(8_000, '{"__proto__":1}'))).code, 'INVALID_JSON')
   t.equal((await post(deep(500_000, '"\\u0000"'), {}, '/batch')).code, 'INVALID_REQUEST')
 })

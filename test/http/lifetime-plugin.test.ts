@@ -6,6 +6,7 @@ import t from 'tap'
 import { systemClock } from '../../src/clock.ts'
 import { lifetimePlugin } from '../../src/http/lifetime-plugin.ts'
 import { problemPlugin } from '../../src/http/problem-plugin.ts'
+import { parseAnswer, sendRaw } from './raw.ts'
 
 interface Scope {
   teardown(fn: () => Promise<void>): void
@@ -120,9 +121,9 @@ t.test('a body that nobody reads yet is not taken for one that does not arrive',
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => app.close())
   const { port } = app.server.address() as AddressInfo
-  const response = await fetch(`http://127.0.0.1:${port}/`, POST)
-  const { code } = (await response.json()) as { code: string }
-  t.strictSame([response.status, code], [504, 'REQUEST_TIMEOUT'])
+  const head = 'POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n'
+  const answer = parseAnswer(await sendRaw(port, `${head}content-length: 9\r\n\r\n{`))
+  t.strictSame([answer?.status, JSON.parse(answer?.body ?? '').code], [504, 'REQUEST_TIMEOUT'])
 })
 
 t.test('a request in time is not touched by one that is late', async (t) => {

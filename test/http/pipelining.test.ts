@@ -45,34 +45,52 @@ async function serve(t: { teardown(fn: () => void): void }, atOnce = false) {
   }
 }
 
-t.test('a connection that sends too many requests ahead of the answers is cut', async (t) => {
-  const { socket, served, closed, logged } = await serve(t)
-  socket.write(GET.repeat(2_000))
-  await closed
-  t.equal(served.length, 1 + MAX_PIPELINED, 'and what came with them is not looked at')
-  t.strictSame(
-    logged().map(({ msg, requests }) => [msg, requests]),
-    [['connection cut: too many requests ahead of their answers', MAX_PIPELINED + 1]],
-  )
+const POST = `POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n${'x'.repeat(100)}`
+const CUT = 'connection cut: too many requests ahead of their answers'
+
+t.test('a connection that sends too many requests at once is cut, whatever they are', async (t) => {
+  for (const [name, request, atOnce] of [
+    ['answered later', GET, false],
+    ['answered at once', GET, true],
+    // Node lets a request with a body be answered before it hands on the next.
+    ['with a body, answered at once', POST, true],
+  ] as const) {
+    const { socket, served, closed, logged } = await serve(t, atOnce)
+    socket.write(request.repeat(2_000))
+    await closed
+    t.equal(served.length, MAX_PIPELINED, `${name}: what came with them is not looked at`)
+    t.strictSame(
+      logged().map(({ msg }) => msg),
+      [CUT],
+    )
+  }
 })
 
-t.test('answers that are given at once make no difference to what is read in the same turn', async (t) => {
-  const { socket, served, closed } = await serve(t, true)
-  socket.write(GET.repeat(2_000))
+t.test('a connection that sends too many requests ahead of the answers is cut, however slowly', async (t) => {
+  const { socket, served, closed, reach, logged } = await serve(t)
+  for (let sent = 1; sent <= 1 + MAX_PIPELINED; sent++) {
+    socket.write(GET)
+    await reach(sent)
+    await new Promise(setImmediate)
+  }
+  t.strictSame(logged(), [])
+  socket.write(GET)
   await closed
-  // Each chunk that is read begins with one that is not ahead of an answer.
-  t.ok(served.length < 3 * MAX_PIPELINED, `${served.length} of 2000 were served`)
+  t.equal(served.length, 1 + MAX_PIPELINED)
+  t.strictSame(
+    logged().map(({ msg }) => msg),
+    [CUT],
+  )
 })
 
 t.test('as many as are allowed are served, again and again', async (t) => {
   const { socket, served, reach, read, logged } = await serve(t)
-  const all = 1 + MAX_PIPELINED
   for (let round = 1; round <= 3; round++) {
-    socket.write(GET.repeat(all))
-    await reach(round * all)
-    for (const response of served.slice(-all)) response.end()
-    await read(round * all)
+    socket.write(GET.repeat(MAX_PIPELINED))
+    await reach(round * MAX_PIPELINED)
+    for (const response of served.slice(-MAX_PIPELINED)) response.end()
+    await read(round * MAX_PIPELINED)
   }
-  t.equal(served.length, 3 * all)
+  t.equal(served.length, 3 * MAX_PIPELINED)
   t.strictSame(logged(), [])
 })
