@@ -56,6 +56,7 @@ export const ERRORS = {
   POOL_OPEN_FAILED: { status: 503, title: "The tenant's database could not be reached" },
   TENANT_UNAVAILABLE: { status: 503, title: "The tenant's database failed of late and is given a pause" },
   CONNECTION_LOST: { status: 503, title: 'The database connection was lost while a statement ran' },
+  DATABASE_READ_ONLY: { status: 503, title: 'The database takes no writes at the moment' },
   CONTROL_UNAVAILABLE: { status: 503, title: 'The control database could not be reached' },
   SERVER_UNAVAILABLE: { status: 503, title: 'The data server could not be reached' },
   DATABASE_OVERLOADED: { status: 503, title: 'The database server is short of memory or another resource' },

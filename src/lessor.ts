@@ -6,7 +6,7 @@ import { type Config, ConfigError } from './config.ts'
 import { ControlChangeLog } from './control/change-log.ts'
 import { ControlDatabase } from './control/control-database.ts'
 import { dataFiles } from './control/data-files.ts'
-import { parseDatabaseUrl } from './control/database-url.ts'
+import { type DatabaseAddress, parseDatabaseUrl } from './control/database-url.ts'
 import { isMigrated, MigrationError, migrate, readMigrations } from './control/migrate.ts'
 import { Outage } from './control/outage.ts'
 import { readOwnProcess } from './control/own-process.ts'
@@ -27,6 +27,7 @@ import type { Caller, Connect } from './pool/contract.ts'
 import { openConnection } from './pool/open-connection.ts'
 import { PoolRegistry } from './pool/registry.ts'
 import type { Db } from './pool/statement.ts'
+import type { Secret } from './secret.ts'
 import { DataServers } from './servers/data-servers.ts'
 import { ServerShares } from './servers/server-shares.ts'
 import { makeLocate } from './tenants/locate.ts'
@@ -67,12 +68,12 @@ export type Lessor = ReturnType<typeof createLessor>
 
 /**
  * createLessor wires the services. Nothing runs and nothing connects before `start`.
- * @throws ConfigError when the database's URL or a key is missing, or the cron expression is wrong
+ * @throws ConfigError when the database's URL is missing or wrong, a key is missing, or the cron expression is wrong
  */
 export function createLessor(config: Config, { logger, clock = systemClock, appFiles }: LessorOptions) {
   const { databaseUrl, operatorKey, vaultKeys } = required(config)
   const metrics = new Metrics()
-  const address = parseDatabaseUrl(databaseUrl.reveal())
+  const address = readAddress(databaseUrl)
   const control = new ControlDatabase({
     url: databaseUrl.reveal(),
     maxConnections: config.control.maxConnections,
@@ -343,6 +344,15 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
       closing ??= shutDown()
       return closing
     },
+  }
+}
+
+/** @throws ConfigError, without the URL */
+function readAddress(url: Secret): DatabaseAddress {
+  try {
+    return parseDatabaseUrl(url.reveal())
+  } catch (error) {
+    throw new ConfigError([`DATABASE_URL: ${error instanceof Error ? error.message : 'it cannot be read'}`])
   }
 }
 

@@ -5,6 +5,8 @@ import { inspect } from 'node:util'
 import t from 'tap'
 import { ConfigError, loadConfig } from '../src/config.ts'
 import { VARIABLES } from '../src/config-variables.ts'
+import { createLogger } from '../src/http/logger.ts'
+import { createLessor } from '../src/lessor.ts'
 
 const HEX = 'ab'.repeat(32)
 const COMPLETE = {
@@ -203,4 +205,16 @@ t.test('the .env file of the working directory lies beneath the process variable
     encoding: 'utf8',
   })
   t.match(JSON.parse(output), { port: 7001, host: '127.0.0.3' })
+})
+
+t.test('a wrong database URL is told as a configuration that is not valid, and not shown', async (t) => {
+  const { logger } = createLogger('silent')
+  const open = (url: string) => createLessor(loadConfig({ ...COMPLETE, DATABASE_URL: url }), { logger })
+  t.throws(() => open('postgres://lessor:hunter2%@db/lessor'), {
+    name: 'ConfigError',
+    message:
+      'The configuration is not valid:\n  DATABASE_URL: The password in the database URL has a % that begins no ' +
+      'percent-encoded UTF-8 character; write %25 for a percent sign',
+  })
+  t.doesNotThrow(() => open('postgres://lessor:p@db-a:5432,db-b:5433/lessor?target_session_attrs=read-write'))
 })

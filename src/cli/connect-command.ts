@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access, constants } from 'node:fs/promises'
-import { hostname, constants as osConstants, userInfo } from 'node:os'
+import { access, constants, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { hostname, constants as osConstants, tmpdir, userInfo } from 'node:os'
 import { delimiter, join } from 'node:path'
 import type { Environment } from '../config.ts'
 import { LessorError } from '../errors.ts'
@@ -10,7 +10,13 @@ import type { TenantService } from '../tenants/tenant-service.ts'
 import type { Visit } from '../tenants/visits.ts'
 import type { CliIo, Command } from './command.ts'
 import { CONNECT_USAGE, type ConnectOptions, parseConnectArgs } from './connect-options.ts'
-import { psqlEnvironment, shellLines, visitEnvironment } from './visit-environment.ts'
+import {
+  certificateLines,
+  certificatesOf,
+  psqlEnvironment,
+  shellLines,
+  visitEnvironment,
+} from './visit-environment.ts'
 import { withLessor } from './with-lessor.ts'
 
 /** connectCommand lets a person into one tenant. */
@@ -41,13 +47,33 @@ async function connect(
   io.stderr.write(`${describe(visit, writes)}\n`)
   if (psql === undefined) {
     if (!options.prints) io.stderr.write('psql is not installed here; this is the login:\n')
-    io.stdout.write(shellLines(visitEnvironment(visit)))
+    const pem = certificatesOf(visit)
+    io.stdout.write(shellLines(visitEnvironment(visit)) + (pem === undefined ? '' : certificateLines(pem)))
     return 0
   }
   try {
-    return await runPsql(psql, options.psqlArgs, psqlEnvironment(visit, io.environment))
+    return await withCertificates(visit, (variables) =>
+      runPsql(psql, options.psqlArgs, { ...psqlEnvironment(visit, io.environment), ...variables }),
+    )
   } finally {
     await visits.close(visit)
+  }
+}
+
+/** withCertificates has the root certificates in a file for as long as `run` runs, where they lie in none. */
+async function withCertificates<T>(
+  visit: Visit,
+  run: (variables: Readonly<Record<string, string>>) => Promise<T>,
+): Promise<T> {
+  const pem = certificatesOf(visit)
+  if (pem === undefined) return run({})
+  const folder = await mkdtemp(join(tmpdir(), 'lessor-connect-'))
+  try {
+    const path = join(folder, 'root.pem')
+    await writeFile(path, pem)
+    return await run({ PGSSLROOTCERT: path })
+  } finally {
+    await rm(folder, { recursive: true, force: true })
   }
 }
 

@@ -1,4 +1,6 @@
-/** Codes of the driver and of Node's sockets that mean: no conversation with the server took place or it broke off. */
+import { NO_PRIMARY } from '../pool/writable-hosts.ts'
+
+/** Codes of ours, of the driver and of Node's sockets that mean: no conversation with the server took place or it broke off. */
 const SOCKET_CODES = new Set([
   'CONNECT_TIMEOUT',
   'CONNECTION_CLOSED',
@@ -13,6 +15,7 @@ const SOCKET_CODES = new Set([
   'ENOTFOUND',
   'EPIPE',
   'ETIMEDOUT',
+  NO_PRIMARY,
   'SASL_SIGNATURE_MISMATCH',
 ])
 
@@ -21,9 +24,9 @@ const TLS = /CERT|^ERR_(?:TLS|SSL)_|^UNABLE_TO_VERIFY|^HOSTNAME_MISMATCH$|^EPROT
 
 /**
  * SQLSTATEs of a server that does not let us work at all: connection exceptions, refused logins,
- * no such database, too many connections, shutdown and start-up (PostgreSQL manual, appendix A).
+ * no such database, no writes, too many connections, shutdown and start-up (PostgreSQL manual, appendix A).
  */
-const REFUSED = /^(?:08...|28...|3D000|53300|57P0[123])$/
+const REFUSED = /^(?:08...|25006|28...|3D000|53300|57P0[123])$/
 
 /** isUnreachable says whether an error of the driver means that the server could not be used at all. */
 export function isUnreachable(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import type { LessorError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
+import type { RootCertificates } from './root-certificates.ts'
 import type { Db, Statement } from './statement.ts'
 
 /** PoolKey names a tenant's pool; a higher generation makes older entries drain. */
@@ -17,16 +18,44 @@ export interface Caller {
   readonly signal: AbortSignal
 }
 
-/** ConnectionTarget is all that it takes to log in as a tenant. */
-export interface ConnectionTarget {
-  /** Name of the data server whose budget the connection counts against. */
-  readonly server: string
+/** HostAddress is a host name, an IP address or a socket directory, and a port. */
+export interface HostAddress {
   readonly host: string
   readonly port: number
+}
+
+/** ServerWay is how a server is reached; all connections to it have the same, whoever logs in. */
+export interface ServerWay extends HostAddress {
+  /** Further hosts that the server may be at, such as the standbys that can be promoted; see WritableHosts. */
+  readonly alternates?: readonly HostAddress[] | undefined
+  readonly tls: TlsMode
+  /** What a certificate is checked against; Node's own list when undefined. */
+  readonly rootCertificates?: RootCertificates | undefined
+}
+
+/** wayOf takes the way out of whatever has one. */
+export function wayOf({ host, port, alternates, tls, rootCertificates }: ServerWay): ServerWay {
+  return {
+    host,
+    port,
+    ...(alternates !== undefined && alternates.length > 0 && { alternates }),
+    tls,
+    ...(rootCertificates !== undefined && { rootCertificates }),
+  }
+}
+
+/** hostsOf is all hosts of a way, in the order in which they are named. */
+export function hostsOf({ host, port, alternates = [] }: ServerWay): readonly HostAddress[] {
+  return [{ host, port }, ...alternates]
+}
+
+/** ConnectionTarget is all that it takes to log in as a tenant. */
+export interface ConnectionTarget extends ServerWay {
+  /** Name of the data server whose budget the connection counts against. */
+  readonly server: string
   readonly database: string
   readonly user: string
   readonly password: Secret
-  readonly tls: TlsMode
   /** Settings sent in the start-up packet, e.g. `rls.tenant_id`. */
   readonly parameters: Readonly<Record<string, string>>
   /** Connections that this tenant may hold here; the engine's own limit still applies. */
@@ -40,8 +69,12 @@ export interface ConnectionTarget {
   readonly isShared?: boolean
 }
 
-/** TlsMode follows libpq's sslmode: `require` encrypts, `verify-full` checks the name as well. */
-export type TlsMode = 'disable' | 'require' | 'verify-full'
+/**
+ * TLS_MODES follow libpq's sslmode: `require` encrypts, `verify-ca` checks the server's certificate, `verify-full`
+ * its name as well.
+ */
+export const TLS_MODES = ['disable', 'require', 'verify-ca', 'verify-full'] as const
+export type TlsMode = (typeof TLS_MODES)[number]
 
 /** Rows is a statement's result, with the server's command tag. */
 export type Rows = readonly object[] & { readonly command?: string }
@@ -66,12 +99,20 @@ export interface Running {
 /** TransactionCommand is what a transaction begins or ends with. No statement may have such a text. */
 export type TransactionCommand = 'begin' | 'commit' | 'rollback'
 
+/**
+ * Standing is whether a session takes writes: `standby` is in hot standby; `read-only` begins its transactions
+ * read only (`default_transaction_read_only`), which the server's configuration, or the role itself, can say.
+ */
+export type Standing = 'writable' | 'read-only' | 'standby'
+
 /** Connection is one server connection, owned by the engine. Never logged: the driver prints its password. */
 export interface Connection {
   /** Process id of the server's backend. */
   readonly pid: number
   /** False as soon as nothing can be sent any more, some turns of the event loop before `lost`. */
   readonly isUsable: boolean
+  /** As the server has last reported it, at the login or with an answer; undefined counts as writable. */
+  readonly standing?: Standing | undefined
   /**
    * run sends a statement; never throws, failures reject its result. With `binding`, a canonical UUID,
    * it runs in a transaction of its own in which `rls.tenant_id` is that tenant, all of it sent at once;

@@ -40,6 +40,23 @@ export function statementError(error: unknown): unknown {
   return error
 }
 
+/**
+ * isReadOnly says whether a server refused a statement because the session takes no writes (25006
+ * read_only_sql_transaction): it became a standby, or its configuration says so.
+ */
+export function isReadOnly(error: unknown): boolean {
+  return errorCode(error) === '25006'
+}
+
+/** readOnlyError is what the caller of such a statement is told. */
+export function readOnlyError(error: unknown): LessorError {
+  return new LessorError(
+    'DATABASE_READ_ONLY',
+    'The database takes no writes at the moment, as during a failover; the statement had no effect.',
+    { cause: error, retryAfterSeconds: 1 },
+  )
+}
+
 /** openError says what a failed login means to the callers who wait for it. */
 export function openError(error: unknown): LessorError {
   if (error instanceof LessorError) return error
@@ -74,15 +91,20 @@ export interface Failure {
  */
 const REFUSED = new Set(['28000', '28P01', '3D000', '42501', 'SCRAM_REFUSED'])
 
+/** isRefusal says whether a server that is well has refused a login by this code. */
+export function isRefusal(code: string | undefined): boolean {
+  return code !== undefined && REFUSED.has(code)
+}
+
 /**
  * failureOf tells whose failure a failed opening is: the tenant's alone, or one that any tenant of the
- * data server would have met (53300 too_many_connections, 57P03 cannot_connect_now, a socket's error, a
- * time-out). Undefined when it says nothing of either: the opening was given up, or there was no
+ * data server would have met (53300 too_many_connections, 57P03 cannot_connect_now, NO_PRIMARY, a
+ * socket's error, a time-out). Undefined when it says nothing of either: the opening was given up, or there was no
  * connection free for it.
  */
 export function failureOf(error: LessorError): Failure | undefined {
   if (error.code === 'VAULT_OPEN_FAILED') return { scope: 'tenant', code: error.code }
   if (error.code !== 'POOL_OPEN_FAILED') return undefined
   const code = errorCode(error.cause)
-  return code === undefined ? undefined : { scope: REFUSED.has(code) ? 'tenant' : 'server', code }
+  return code === undefined ? undefined : { scope: isRefusal(code) ? 'tenant' : 'server', code }
 }

@@ -2,7 +2,7 @@ import { LessorError } from '../errors.ts'
 import { parseTenantId } from '../tenants/tenant.ts'
 import type { Claimant } from './claims.ts'
 import { ConnectionPool } from './connection-pool.ts'
-import { type Caller, type ConnectionTarget, type Rows, sharedHolder } from './contract.ts'
+import { type Caller, type ConnectionTarget, hostsOf, type Rows, sharedHolder } from './contract.ts'
 import type { Engine } from './engine.ts'
 import type { SharedTenant } from './member.ts'
 import type { Member, Slot, SlotOwner } from './slot.ts'
@@ -40,8 +40,8 @@ export class SharedPools {
   join(tenantId: string, target: ConnectionTarget, locate: () => Promise<ConnectionTarget>): TenantPool {
     const binding = parseTenantId(tenantId)
     if (binding === undefined) throw new TypeError('"tenantId" must be a UUID')
-    const { server, user, host, port, database } = target
-    const key = JSON.stringify([server, user, host, port, database])
+    const { server, user, database, tls, rootCertificates } = target
+    const key = JSON.stringify([server, user, hostsOf(target), database, tls, rootCertificates?.text])
     const shared = this.#pools.get(key) ?? this.#make(key, target)
     const tenant = shared.tenants.get(binding) ?? { binding, slots: new Map<Slot, number>(), shares: 0 }
     shared.tenants.set(binding, tenant)

@@ -1,4 +1,4 @@
-import type { TlsMode } from '../pool/contract.ts'
+import type { ServerWay } from '../pool/contract.ts'
 import type { Capabilities } from './capabilities.ts'
 
 /** DEFAULT_SERVER is the name of the first data server, which the control database's URL describes. */
@@ -11,12 +11,9 @@ export const SERVER_NAME_PATTERN = '^[a-z0-9][a-z0-9_.-]{0,62}$'
 export type Labels = Readonly<Record<string, string>>
 
 /** DataServer is a PostgreSQL server that holds tenants. */
-export interface DataServer {
+export interface DataServer extends ServerWay {
   readonly name: string
-  readonly host: string
-  readonly port: number
   readonly database: string
-  readonly tls: TlsMode
   readonly labels: Labels
   /** Connections over all nodes; null stands for SERVER_MAX_CONNECTIONS. */
   readonly maxConnections: number | null
@@ -32,4 +29,4 @@ export interface DataServer {
 }
 
 /** ServerAddress is where tenants connect to. */
-export type ServerAddress = Pick<DataServer, 'name' | 'host' | 'port' | 'database' | 'tls'>
+export type ServerAddress = ServerWay & Pick<DataServer, 'name' | 'database'>

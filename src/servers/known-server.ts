@@ -1,5 +1,6 @@
 import type { DatabaseAddress } from '../control/database-url.ts'
 import type { LessorError } from '../errors.ts'
+import { wayOf } from '../pool/contract.ts'
 import type { PlacementName } from '../tenants/tenant.ts'
 import type { DataServer, ServerAddress } from './data-server.ts'
 import type { RowLogin } from './row-login.ts'
@@ -31,10 +32,10 @@ export class KnownServer {
   #runtime: Promise<RowLogin> | undefined
 
   constructor(options: KnownServerOptions) {
-    const { name, host, port, database, tls } = options.address
+    const { name, database } = options.address
     this.#options = options
     this.name = name
-    this.address = { name, host, port, database, tls }
+    this.address = { name, database, ...wayOf(options.address) }
     this.row = options.row
     this.isPrepared = options.isPrepared
   }

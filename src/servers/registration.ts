@@ -1,16 +1,18 @@
 import type { ChangeLog } from '../control/changes.ts'
-import { type DatabaseAddress, parseDatabaseUrl } from '../control/database-url.ts'
+import { type DatabaseAddress, type GivenWay, parseServerUrl } from '../control/database-url.ts'
 import { isLessorError, LessorError } from '../errors.ts'
 import type { Placement } from '../placement/placement.ts'
-import type { TlsMode } from '../pool/contract.ts'
+import { hostsOf, type TlsMode, wayOf } from '../pool/contract.ts'
 import { errorCode } from '../pool/driver-errors.ts'
+import type { RootCertificates } from '../pool/root-certificates.ts'
 import { type Db, sql } from '../pool/statement.ts'
+import { NO_PRIMARY } from '../pool/writable-hosts.ts'
 import type { Secret } from '../secret.ts'
 import { PLACEMENTS, type PlacementName } from '../tenants/tenant.ts'
 import type { Vault } from '../vault/vault.ts'
 import { assertDirect } from './assert-direct.ts'
 import type { Capabilities, Problem } from './capabilities.ts'
-import { DEFAULT_SERVER, type Labels, SERVER_NAME_PATTERN } from './data-server.ts'
+import { DEFAULT_SERVER, type Labels, SERVER_NAME_PATTERN, type ServerAddress } from './data-server.ts'
 import { findTwin } from './find-twin.ts'
 import type { KnownServer } from './known-server.ts'
 import { type Marks, registeredAs } from './marks.ts'
@@ -45,6 +47,8 @@ export interface RegisterRequest {
   readonly url: Secret
   /** Instead of the URL's `sslmode`. */
   readonly tls?: TlsMode
+  /** In PEM, instead of the URL's `sslrootcert`. */
+  readonly rootCertificates?: string
   readonly labels?: Labels
   readonly maxConnections?: number | null
 }
@@ -56,6 +60,8 @@ export interface ServerPatch {
   /** A new way to the same server, or a new administrator's login. */
   readonly url?: Secret
   readonly tls?: TlsMode
+  /** In PEM; null stands for none. With a new URL they stay when undefined. */
+  readonly rootCertificates?: string | null
 }
 
 type Placements = ReadonlyMap<PlacementName, Placement>
@@ -97,8 +103,8 @@ export class Registration {
     })
     const credential = await sealCredential(vault, name, 'admin', address.user, address.password)
     await db.transaction(async (tx) => {
-      const { host, port, database, tls } = address
-      const server = { name, host, port, database, tls, labels, maxConnections, capabilities, mark }
+      const { database } = address
+      const server = { name, database, ...wayOf(address), labels, maxConnections, capabilities, mark }
       if (!(await insertServer(tx, server))) {
         const owner = await findMarked(tx, mark)
         throw owner === undefined || owner === name ? nameTaken(name) : registeredAs(owner)
@@ -115,18 +121,23 @@ export class Registration {
    */
   async update(name: string, patch: ServerPatch, placements: Placements): Promise<void> {
     const { db, vault, changes, directory, marks } = this.#options
-    const { labels, maxConnections, url, tls } = patch
+    const { labels, maxConnections, url, tls, rootCertificates } = patch
     // What an old process has entered by now counts.
     if (url !== undefined) await directory.read()
     const server = await directory.find(name)
-    if (name === DEFAULT_SERVER && (url !== undefined || tls !== undefined)) {
-      throw invalid(
-        url === undefined ? '/tls' : '/url',
-        'does not change: the server "default" is that of DATABASE_URL',
-      )
+    const ofWay = [url && '/url', tls && '/tls', rootCertificates !== undefined && '/root_certificates']
+    const field = ofWay.find((each) => typeof each === 'string')
+    if (name === DEFAULT_SERVER && field !== undefined) {
+      throw invalid(field, 'does not change: the server "default" is that of DATABASE_URL')
     }
-    if (url === undefined && tls !== undefined) throw invalid('/tls', 'changes together with url')
-    const address = url && readAddress({ url, ...(tls && { tls }) })
+    if (url === undefined && field !== undefined) throw invalid(field, 'changes together with url')
+    const known = server.row?.rootCertificates
+    const address =
+      url &&
+      readAddress(
+        { url, tls, rootCertificates: rootCertificates ?? undefined },
+        rootCertificates === undefined ? known : undefined,
+      )
     if (address !== undefined) {
       const carried = pick(placements, server.row?.capabilities?.placements ?? [])
       const mark = server.row?.mark ?? (await this.#learn(server, carried))
@@ -199,12 +210,10 @@ export class Registration {
     }
   }
 
-  #assertNew(name: string, { host, port, database }: DatabaseAddress): void {
+  #assertNew(name: string, address: DatabaseAddress): void {
     const { known } = this.#options.directory
     if (known.some((each) => each.name === name)) throw nameTaken(name)
-    const twin = known.find(
-      ({ address }) => address.host === host && address.port === port && address.database === database,
-    )
+    const twin = known.find((each) => isSameDatabase(each.address, address))
     if (twin !== undefined) throw registeredAs(twin.name)
   }
 
@@ -281,6 +290,13 @@ async function explained(attempt: () => Promise<void>): Promise<void> {
         `The server refuses the login (${code}). Check user, password and database of the URL, and pg_hba.conf of the server.`,
       )
     }
+    if (code === NO_PRIMARY) {
+      throw new LessorError(
+        'SERVER_UNAVAILABLE',
+        'No host of the URL takes writes (NO_PRIMARY). Name the primary, and all hosts that it may move to.',
+        { cause: error.cause, retryAfterSeconds: 1 },
+      )
+    }
     throw new LessorError(
       'SERVER_UNAVAILABLE',
       `The data server could not be reached${code === undefined ? '' : ` (${code})`}.`,
@@ -292,14 +308,25 @@ async function explained(attempt: () => Promise<void>): Promise<void> {
 /** invalid_password, invalid_authorization_specification, invalid_catalog_name */
 const LOGIN_REFUSED = new Set(['28P01', '28000', '3D000'])
 
-/** @throws LessorError INVALID_REQUEST, without the URL */
-function readAddress({ url, tls }: Pick<RegisterRequest, 'url' | 'tls'>): DatabaseAddress {
+type Given = Pick<RegisterRequest, 'url'> & GivenWay
+
+/**
+ * `kept` are the root certificates that stay, unless the URL names others.
+ * @throws LessorError INVALID_REQUEST, without the URL
+ */
+function readAddress({ url, tls, rootCertificates }: Given, kept?: RootCertificates): DatabaseAddress {
   try {
-    const address = parseDatabaseUrl(url.reveal())
-    return tls === undefined ? address : { ...address, tls }
+    return parseServerUrl(url.reveal(), { tls, rootCertificates, kept })
   } catch (error) {
     throw invalid('/url', `is not what it should be: ${error instanceof Error ? error.message : ''}`)
   }
+}
+
+/** Two lists of hosts that have one in common lead to one server. */
+function isSameDatabase(a: ServerAddress, b: DatabaseAddress): boolean {
+  const isIn = (host: string, port: number) =>
+    hostsOf(b).some((each) => each.host === host && each.port === port)
+  return a.database === b.database && hostsOf(a).some(({ host, port }) => isIn(host, port))
 }
 
 function pick(placements: Placements, names: readonly PlacementName[]): readonly Placement[] {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../clock.ts'
 import type { DatabaseAddress } from '../control/database-url.ts'
+import { wayOf } from '../pool/contract.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Vault } from '../vault/vault.ts'
 import { serverNotFound } from './choose-server.ts'
@@ -135,11 +136,12 @@ export class ServerDirectory {
     this.#closing.add(closing)
   }
 
-  async #openLogin({ name, host, port, database, tls }: DataServer): Promise<DatabaseAddress> {
+  async #openLogin(row: DataServer): Promise<DatabaseAddress> {
     const { db, vault } = this.#options
+    const { name, database } = row
     const sealed = await findCredential(db, name, 'admin')
     if (sealed === undefined) throw serverNotFound(name)
     const password = await openCredential(vault, name, sealed)
-    return { host, port, database, tls, user: sealed.login, password }
+    return { ...wayOf(row), database, user: sealed.login, password }
   }
 }

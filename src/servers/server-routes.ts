@@ -72,11 +72,19 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
       },
     },
     async ({ body }, reply) => {
-      const { name, url, tls, labels, max_connections: maxConnections } = body
+      const {
+        name,
+        url,
+        tls,
+        root_certificates: rootCertificates,
+        labels,
+        max_connections: maxConnections,
+      } = body
       const server = await servers.register({
         name,
         url: new Secret(url),
         ...(tls && { tls }),
+        ...(rootCertificates !== undefined && { rootCertificates }),
         ...(labels && { labels }),
         ...(maxConnections !== undefined && { maxConnections }),
       })
@@ -108,8 +116,8 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
         summary: "Change a data server's labels, connections, or the way to it",
         description:
           'A new URL, such as one with a new password of the administrator, is tried out before it counts, and ' +
-          'must lead to the same database, known by the mark in it, and to PostgreSQL itself. The labels given take ' +
-          'the place of all there were.',
+          'must lead to the same database, known by the mark in it, and to PostgreSQL itself; root_certificates stay ' +
+          'unless others, or null, are given with it. The labels given take the place of all there were.',
         params: ServerParams,
         body: ServerPatchSchema,
         response: {
@@ -119,10 +127,11 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
       },
     },
     async ({ params, body }) => {
-      const { url, tls, labels, max_connections: maxConnections } = body
+      const { url, tls, root_certificates: rootCertificates, labels, max_connections: maxConnections } = body
       const server = await servers.update(params.name, {
         ...(url !== undefined && { url: new Secret(url) }),
         ...(tls && { tls }),
+        ...(rootCertificates !== undefined && { rootCertificates }),
         ...(labels && { labels }),
         ...(maxConnections !== undefined && { maxConnections }),
       })

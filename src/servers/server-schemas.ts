@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import { TLS_MODES } from '../pool/contract.ts'
 import { PLACEMENTS } from '../tenants/tenant.ts'
 import { ENGINES } from './capabilities.ts'
 import { SERVER_NAME_PATTERN } from './data-server.ts'
@@ -8,7 +9,7 @@ const CLOSED = { additionalProperties: false } as const
 const MAX_LABELS = 32
 const Time = Type.String({ format: 'date-time' })
 const Placement = Type.Enum(PLACEMENTS)
-const Tls = Type.Enum(['disable', 'require', 'verify-full'])
+const Tls = Type.Enum(TLS_MODES)
 const Name = Type.String({ pattern: SERVER_NAME_PATTERN })
 const LabelsSchema = Type.Record(Type.String({ maxLength: 63 }), Type.String({ maxLength: 63 }), {
   maxProperties: MAX_LABELS,
@@ -21,8 +22,18 @@ const Url = Type.String({
   minLength: 1,
   maxLength: 2_000,
   description:
-    "postgres://user:password@host:port/database with an administrator's login; the password is sealed and never shown",
+    "postgres://user:password@host:port/database with an administrator's login, several hosts with commas in " +
+    'between; the password is sealed and never shown',
 })
+
+/** Fits into a body of 16 kB with the rest. */
+const MAX_CERTIFICATES = 12_000
+const GivenCertificates = Type.String({
+  minLength: 1,
+  maxLength: MAX_CERTIFICATES,
+  description: "Certificates in PEM that the server's is checked against; instead of the URL's sslrootcert",
+})
+const HostAddress = Type.Object({ host: Type.String(), port: Type.Integer() })
 
 export const ServerParams = Type.Object({ name: Type.String({ minLength: 1, maxLength: 63 }) }, CLOSED)
 
@@ -31,6 +42,7 @@ export const NewServerSchema = Type.Object(
     name: Name,
     url: Url,
     tls: Type.Optional(Tls),
+    root_certificates: Type.Optional(GivenCertificates),
     labels: Type.Optional(LabelsSchema),
     max_connections: Type.Optional(MaxConnections),
   },
@@ -41,6 +53,7 @@ export const ServerPatchSchema = Type.Object(
   {
     url: Type.Optional(Url),
     tls: Type.Optional(Tls),
+    root_certificates: Type.Optional(Type.Union([GivenCertificates, Type.Null()])),
     labels: Type.Optional(LabelsSchema),
     max_connections: Type.Optional(MaxConnections),
   },
@@ -68,7 +81,14 @@ export const ServerSchema = Type.Object({
   host: Type.String(),
   port: Type.Integer(),
   database: Type.String(),
+  alternates: Type.Array(HostAddress, {
+    description: 'Further hosts that it may be at, as after a failover',
+  }),
   tls: Tls,
+  root_certificates: Type.Union([Type.String(), Type.Null()], {
+    description:
+      "Certificates in PEM that the server's is checked against, or `system`; null stands for Node's own list",
+  }),
   labels: Type.Record(Type.String(), Type.String()),
   max_connections: MaxConnections,
   budget: Type.Integer({ description: 'Connections of tenants over all nodes, as they are in force' }),
@@ -87,13 +107,27 @@ export const ServerListSchema = Type.Object({ records: Type.Array(ServerSchema),
 
 /** toServerBody is a data server as the API shows it. */
 export function toServerBody(server: ServerView, reachable: boolean): ServerBody {
-  const { name, host, port, database, tls, labels, budget, tenants, capabilities } = server
+  const {
+    name,
+    host,
+    port,
+    alternates = [],
+    database,
+    tls,
+    rootCertificates,
+    labels,
+    budget,
+    tenants,
+    capabilities,
+  } = server
   return {
     name,
     host,
     port,
     database,
+    alternates: alternates.map((each) => ({ ...each })),
     tls,
+    root_certificates: rootCertificates?.text ?? null,
     labels: { ...labels },
     max_connections: server.maxConnections,
     budget,

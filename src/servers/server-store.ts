@@ -1,3 +1,4 @@
+import { RootCertificates } from '../pool/root-certificates.ts'
 import { type Db, sql } from '../pool/statement.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { DataServer, Labels, ServerAddress } from './data-server.ts'
@@ -17,20 +18,31 @@ export interface SealedCredential {
 }
 
 const COLUMNS = sql`
-  name, host, port, database, tls, labels, max_connections as "maxConnections", capabilities,
-  probed_at as "probedAt", mark, generation, created_at as "createdAt", updated_at as "updatedAt"`
+  name, host, port, alternates, database, tls, root_certificates as "roots", labels, max_connections as "maxConnections",
+  capabilities, probed_at as "probedAt", mark, generation, created_at as "createdAt", updated_at as "updatedAt"`
+
+/** Row is a data server as it is stored. */
+type Row = Omit<DataServer, 'rootCertificates'> & { readonly roots: string | null }
+
+/** A jsonb parameter that is an array would be sent as an array of SQL. */
+function alternatesOf({ alternates = [] }: Pick<ServerAddress, 'alternates'>): string {
+  return JSON.stringify(alternates)
+}
 
 /** saveServer makes or updates a data server's address; a row that says the same stays untouched. */
 export async function saveServer(db: Db, server: ServerAddress): Promise<void> {
-  const { name, host, port, database, tls } = server
+  const { name, host, port, database, tls, rootCertificates } = server
   await db.query(sql`
-    insert into lessor.servers as s (name, host, port, database, tls)
-    values (${name}, ${host}, ${port}, ${database}, ${tls})
+    insert into lessor.servers as s (name, host, port, alternates, database, tls, root_certificates)
+    values (${name}, ${host}, ${port}, ${alternatesOf(server)}::text::jsonb, ${database}, ${tls},
+      ${rootCertificates?.text ?? null})
     on conflict (name) do update
-    set host = excluded.host, port = excluded.port, database = excluded.database, tls = excluded.tls,
+    set host = excluded.host, port = excluded.port, alternates = excluded.alternates,
+        database = excluded.database, tls = excluded.tls, root_certificates = excluded.root_certificates,
         updated_at = now()
-    where (s.host, s.port, s.database, s.tls)
-      is distinct from (excluded.host, excluded.port, excluded.database, excluded.tls)`)
+    where (s.host, s.port, s.alternates, s.database, s.tls, s.root_certificates)
+      is distinct from (excluded.host, excluded.port, excluded.alternates, excluded.database, excluded.tls,
+        excluded.root_certificates)`)
 }
 
 /** NewServer is a data server that is about to be registered. */
@@ -44,11 +56,13 @@ export interface NewServer extends ServerAddress {
 
 /** insertServer registers a data server; false when the name is taken, or another one has the mark. */
 export async function insertServer(db: Db, server: NewServer): Promise<boolean> {
-  const { name, host, port, database, tls, labels, maxConnections, capabilities, mark } = server
+  const { name, host, port, database, tls, rootCertificates, labels, maxConnections, capabilities, mark } =
+    server
   const rows = await db.query(sql`
-    insert into lessor.servers (name, host, port, database, tls, labels, max_connections, capabilities, probed_at, mark)
-    values (${name}, ${host}, ${port}, ${database}, ${tls}, ${{ ...labels }}, ${maxConnections},
-      ${{ ...capabilities }}, now(), ${mark})
+    insert into lessor.servers (name, host, port, alternates, database, tls, root_certificates, labels,
+      max_connections, capabilities, probed_at, mark)
+    values (${name}, ${host}, ${port}, ${alternatesOf(server)}::text::jsonb, ${database}, ${tls},
+      ${rootCertificates?.text ?? null}, ${{ ...labels }}, ${maxConnections}, ${{ ...capabilities }}, now(), ${mark})
     on conflict do nothing
     returning name`)
   return rows.length > 0
@@ -73,8 +87,10 @@ export async function changeServer(db: Db, name: string, change: ServerChange): 
       ${
         address === undefined
           ? sql``
-          : sql`, host = ${address.host}, port = ${address.port}, database = ${address.database},
-              tls = ${address.tls}, generation = generation + 1`
+          : sql`, host = ${address.host}, port = ${address.port},
+              alternates = ${alternatesOf(address)}::text::jsonb, database = ${address.database},
+              tls = ${address.tls}, root_certificates = ${address.rootCertificates?.text ?? null},
+              generation = generation + 1`
       }
     where name = ${name}
     returning name`)
@@ -122,7 +138,11 @@ export async function saveCapabilities(db: Db, name: string, capabilities: Capab
 
 /** listServers resolves with all data servers by name. */
 export async function listServers(db: Db): Promise<readonly DataServer[]> {
-  return db.query<DataServer>(sql`select ${COLUMNS} from lessor.servers order by name collate "C"`)
+  const rows = await db.query<Row>(sql`select ${COLUMNS} from lessor.servers order by name collate "C"`)
+  return rows.map(({ roots, ...server }) => ({
+    ...server,
+    ...(roots !== null && { rootCertificates: RootCertificates.stored(roots) }),
+  }))
 }
 
 /** ServerLoad is how many tenants a data server has that live. */

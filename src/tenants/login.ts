@@ -1,6 +1,6 @@
 import { LessorError } from '../errors.ts'
 import type { Placement } from '../placement/placement.ts'
-import type { ConnectionTarget } from '../pool/contract.ts'
+import { type ConnectionTarget, wayOf } from '../pool/contract.ts'
 import { Secret } from '../secret.ts'
 import type { DataServers } from '../servers/data-servers.ts'
 import type { SealContext, Vault } from '../vault/vault.ts'
@@ -41,16 +41,15 @@ export async function openLogin(options: LoginOptions, sealed: SealedLogin): Pro
   const { tenantId, quota } = sealed
   const placement = requirePlacement(options.placements, sealed.placement)
   const login = placement.login(tenantId, sealed.colour)
-  const { name: server, host, port, database, tls } = await options.servers.address(sealed.server)
+  const address = await options.servers.address(sealed.server)
+  const { name: server, database } = address
   const { user, password } = placement.hasOwnLogin
     ? { user: login.user, password: await openPassword(options, sealed) }
     : await options.servers.runtime(server)
   return {
     server,
-    host,
-    port,
+    ...wayOf(address),
     database: login.database ?? database,
-    tls,
     user,
     password,
     parameters: { application_name: 'lessor', ...login.parameters },

@@ -2,7 +2,7 @@ import { LessorError } from '../errors.ts'
 import type { RoleLimits } from '../placement/placement.ts'
 import { randomPassword, scramVerifier } from '../placement/scram.ts'
 import { dropVisitor, dropVisitors, makeVisitor, visitorName } from '../placement/visitor-login.ts'
-import type { TlsMode } from '../pool/contract.ts'
+import { type ServerWay, wayOf } from '../pool/contract.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import type { DataServers } from '../servers/data-servers.ts'
@@ -50,14 +50,11 @@ export interface VisitRequest {
 }
 
 /** Visit is a login that works, and where. */
-export interface Visit {
+export interface Visit extends ServerWay {
   readonly tenant: Tenant
   readonly role: string
   readonly password: Secret
-  readonly host: string
-  readonly port: number
   readonly database: string
-  readonly tls: TlsMode
   /** Settings of its sessions. */
   readonly parameters: Readonly<Record<string, string>>
   readonly validUntil: Date
@@ -86,7 +83,7 @@ export class Visits {
     if (tenant === undefined) throw new LessorError('TENANT_NOT_FOUND')
     const placement = requirePlacement(placements, tenant.placement)
     const admin = await servers.admin(tenant.server)
-    const { host, port, database, tls } = await servers.address(tenant.server)
+    const address = await servers.address(tenant.server)
     const role = visitorName(tenant.id)
     const record = await insertVisit(db, { role, tenantId: tenant.id, visitor, minutes })
     if (record === undefined) throw statusConflict(tenant.status, 'visited')
@@ -105,10 +102,8 @@ export class Visits {
       tenant,
       role,
       password,
-      host,
-      port,
-      database: login.database ?? database,
-      tls,
+      ...wayOf(address),
+      database: login.database ?? address.database,
       parameters: { ...login.parameters, 'rls.tenant_id': tenant.id },
       validUntil,
     }

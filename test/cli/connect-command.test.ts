@@ -1,11 +1,19 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, chmodSync, constants } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parseConnectArgs } from '../../src/cli/connect-options.ts'
-import { psqlEnvironment, shellLines, visitEnvironment } from '../../src/cli/visit-environment.ts'
+import {
+  certificateLines,
+  certificatesOf,
+  psqlEnvironment,
+  shellLines,
+  visitEnvironment,
+} from '../../src/cli/visit-environment.ts'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { RootCertificates } from '../../src/pool/root-certificates.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import type { Visit } from '../../src/tenants/visits.ts'
@@ -91,6 +99,34 @@ t.test('a login is settings that libpq reads, and psql gets none of our secrets'
   })
   t.match(env, { HOME: '/h', PGUSER: 'tc_1' })
   for (const name of ['DATABASE_URL', 'VAULT_KEYS', 'OPERATOR_KEY']) t.notOk(name in env)
+})
+
+t.test('a login has all hosts and the root certificates of its server', async (t) => {
+  const certificates = (change: Partial<Visit>) => {
+    const visit: Visit = { ...VISIT, ...change }
+    return [visitEnvironment(visit).PGSSLROOTCERT, certificatesOf(visit)]
+  }
+  const pem = 'a certificate of a test'
+  t.strictSame(certificates({}), [undefined, undefined])
+  t.strictSame(certificates({ rootCertificates: RootCertificates.stored('system') }), ['system', undefined])
+  t.strictSame(certificates({ rootCertificates: RootCertificates.stored(pem) }), [undefined, pem])
+  const folder = t.testdir({ 'ca.pem': '' })
+  const { key, cert } = { key: join(folder, 'key.pem'), cert: join(folder, 'ca.pem') }
+  const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=ca']
+  execFileSync('openssl', [...request, '-keyout', key, '-out', cert], { stdio: 'ignore' })
+  const url = `postgres://me:p@a/data?sslmode=verify-ca&sslrootcert=${cert}`
+  t.strictSame(certificates(parseDatabaseUrl(url)), [cert, undefined], 'a file that is there')
+
+  const { PGHOST, PGPORT, PGTARGETSESSIONATTRS } = visitEnvironment({
+    ...VISIT,
+    alternates: [{ host: 'b', port: 5432 }],
+  })
+  t.strictSame([PGHOST, PGPORT, PGTARGETSESSIONATTRS], ['db.example,b', '5433,5432', 'primary'])
+  const shown = execFileSync('/bin/sh', [
+    '-c',
+    `${certificateLines(pem)} cat "$PGSSLROOTCERT"; rm "$PGSSLROOTCERT"`,
+  ])
+  t.equal(String(shown), pem)
 })
 
 /** A service with a tenant of placement role, one of row, and a row of each and of a third one. */

@@ -10,7 +10,6 @@ import type { StageLimits } from '../../src/isolation/stage.ts'
 import { createLessor, type Lessor } from '../../src/lessor.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { sql } from '../../src/pool/statement.ts'
-import { Secret } from '../../src/secret.ts'
 import type { Capabilities } from '../../src/servers/capabilities.ts'
 import { runProbe } from '../../src/servers/probe.ts'
 import { reasonOf } from '../../src/servers/reason.ts'
@@ -18,7 +17,7 @@ import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { PLACEMENTS, type PlacementName } from '../../src/tenants/tenant.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { type ConformanceReport, hasPassed, type Part, type PlacementReport } from './report.ts'
-import { Target, type TriedTenant } from './target.ts'
+import { registrationOf, Target, type TriedTenant } from './target.ts'
 import { runUsers } from './users.ts'
 
 export interface ConformanceOptions {
@@ -101,12 +100,13 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
 }
 
 /** What the probe says, less what the placements themselves refuse when the server is registered. */
-async function judge({ servers }: Lessor, { url, address }: Target): Promise<Capabilities> {
+async function judge({ servers }: Lessor, target: Target): Promise<Capabilities> {
+  const { address } = target
   const admin = new ServerAdmin({ address })
   const probed = await runProbe({ admin, address }).finally(() => admin.close())
   if (probed.placements.length === 0) return probed
   try {
-    const { capabilities } = await servers.register({ name: SERVER, url: new Secret(url) })
+    const { capabilities } = await servers.register({ name: SERVER, ...registrationOf(target) })
     return capabilities ?? probed
   } catch (error) {
     if (isLessorError(error) && error.code !== 'SERVER_UNSUITABLE') throw error

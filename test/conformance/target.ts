@@ -3,6 +3,7 @@ import { type DatabaseAddress, parseDatabaseUrl } from '../../src/control/databa
 import { CITUS_KEEPER } from '../../src/placement/citus.ts'
 import type { Placement } from '../../src/placement/placement.ts'
 import { ident, sql } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
 import { detectEngine } from '../../src/servers/probe-engine.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 
@@ -66,9 +67,14 @@ export class Target {
 
   /**
    * open finds or makes the database.
-   * @throws UnusableTarget when there is none; LessorError SERVER_UNAVAILABLE
+   * @throws UnusableTarget when the URL is wrong or there is no such database; LessorError SERVER_UNAVAILABLE
    */
   static async open(serverUrl: string): Promise<Target> {
+    try {
+      parseDatabaseUrl(serverUrl)
+    } catch (error) {
+      throw new UnusableTarget(error instanceof Error ? error.message : 'The URL cannot be read')
+    }
     return withAdmin(serverUrl, async (admin) => {
       const before = new Set(
         (await admin.query<{ name: string }>(sql`select rolname as name from pg_roles`)).map(
@@ -83,9 +89,7 @@ export class Target {
       if ((await detectEngine(admin)) !== 'citus' && may?.create) {
         const name = `lessor_conformance_${randomBytes(6).toString('hex')}`
         await admin.query(sql`create database ${ident(name)} template template0`)
-        const url = new URL(serverUrl)
-        url.pathname = `/${name}`
-        return new Target(url.href, serverUrl, before, rights)
+        return new Target(inDatabase(serverUrl, name), serverUrl, before, rights)
       }
       if (may?.used) {
         throw new UnusableTarget(
@@ -131,6 +135,25 @@ export class Target {
       )
     }
   }
+}
+
+/** inDatabase is the URL of another database; as text, since a list of hosts is no URL to the URL class. */
+export function inDatabase(url: string, name: string): string {
+  return leaveOut(url, /^dbname=/).replace(/^([^:]*:\/\/[^/?]*)[^?]*/, `$1/${name}`)
+}
+
+/** registrationOf is a URL as a request to register the server has it: certificates stand beside it and not in a file. */
+export function registrationOf({ url, address }: Pick<Target, 'url' | 'address'>) {
+  const { tls, rootCertificates } = address
+  if (rootCertificates?.path === undefined) return { url: new Secret(url) }
+  const bare = leaveOut(url, /^ssl(?:mode|rootcert)?=/)
+  return { url: new Secret(bare), tls, rootCertificates: rootCertificates.text }
+}
+
+function leaveOut(url: string, parameters: RegExp): string {
+  const [server = '', query] = url.split('?')
+  const others = query?.split('&').filter((each) => !parameters.test(each)) ?? []
+  return others.length === 0 ? server : `${server}?${others.join('&')}`
 }
 
 async function publicRights(admin: ServerAdmin): Promise<PublicRights> {

@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import t from 'tap'
 import type { TlsMode } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
+import { openSocket } from '../../src/pool/open-socket.ts'
+import { RootCertificates } from '../../src/pool/root-certificates.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { startTestServer } from '../support/server.ts'
 import { targetOf } from '../support/target.ts'
@@ -13,9 +15,9 @@ import { targetOf } from '../support/target.ts'
 const never = new AbortController().signal
 
 /** selfSigned makes a certificate and a key that a PostgreSQL run by `postgres` or by us will read. */
-function selfSigned(folder: string): { key: string; cert: string } {
-  const key = join(folder, 'key.pem')
-  const cert = join(folder, 'cert.pem')
+function selfSigned(folder: string, name = 'server'): { key: string; cert: string } {
+  const key = join(folder, `${name}.key.pem`)
+  const cert = join(folder, `${name}.cert.pem`)
   const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1', '-subj', '/CN=localhost']
   execFileSync('openssl', [...request, '-keyout', key, '-out', cert], { stdio: 'ignore' })
   if (process.getuid?.() === 0) {
@@ -52,6 +54,46 @@ t.test('a connection is encrypted when asked, and cancelled and closed as any ot
     { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' },
     'verify-full checks the certificate',
   )
+  const other = selfSigned(folder, 'other')
+  const roots = (file: string) => RootCertificates.parse(readFileSync(file, 'utf8'))
+  const reach = async (tls: TlsMode, host: string, file: string) => {
+    const opened = await openConnection(
+      targetOf(server.url, { tls, host, rootCertificates: roots(file) }),
+      never,
+    )
+    const [row] = await admin`select ssl from pg_stat_ssl where pid = ${opened.pid}`
+    await opened.close()
+    return row?.ssl
+  }
+  await t.rejects(
+    openConnection(target('verify-ca'), never),
+    { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' },
+    "verify-ca checks the certificate, here by Node's own list",
+  )
+  t.equal(await reach('verify-ca', '127.0.0.1', cert), true, 'and not the name')
+  t.equal(await reach('verify-full', 'localhost', cert), true)
+  await t.rejects(reach('verify-full', '127.0.0.1', cert), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+  for (const tls of ['verify-ca', 'verify-full'] as const) {
+    await t.rejects(reach(tls, 'localhost', other.cert), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })
+  }
+
+  // The name is that of the host, whatever address it has.
+  const named = { host: 'localhost', port: Number(new URL(server.url).port), address: '127.0.0.1' }
+  for (const [host, code] of [
+    ['localhost', undefined],
+    ['db.example', 'ERR_TLS_CERT_ALTNAME_INVALID'],
+  ] as const) {
+    const opening = openSocket(
+      { ...named, host, tls: 'verify-full', rootCertificates: roots(cert) },
+      () => {},
+    )
+    const failure = await opening.then(
+      (socket) => void socket.destroy(),
+      (error: { code?: string }) => error.code,
+    )
+    t.equal(failure, code, host)
+  }
+
   const connection = await openConnection(target('require'), never)
   const [session] = await admin`select ssl from pg_stat_ssl where pid = ${connection.pid}`
   t.strictSame({ ...session }, { ssl: true })

@@ -114,6 +114,9 @@ t.test('what a request may not hold is refused, and no URL comes back', async (t
     { name: 'x', url: second.url, labels: { region: 1 } },
     { name: 'x', url: second.url, max_connections: 0 },
     { name: 'x', url: second.url, tls: 'maybe' },
+    { name: 'x', url: second.url, tls: 'verify-ca', root_certificates: 'hunter2' },
+    { name: 'x', url: `${second.url}?sslmode=verify-ca&sslrootcert=/etc/passwd` },
+    { name: 'x', url: second.url, root_certificates: null },
     { name: 'x', url: `postgres://me:hunter2@127.0.0.1:1/${'x'.repeat(3_000)}` },
     { url: second.url },
   ]) {

@@ -3,12 +3,17 @@ import t, { type Test } from 'tap'
 import { insertChange } from '../../src/control/change-store.ts'
 import { ControlDatabase } from '../../src/control/control-database.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { isLessorError } from '../../src/errors.ts'
 import type { Placement } from '../../src/placement/placement.ts'
+import { RootCertificates } from '../../src/pool/root-certificates.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import type { DataServersOptions } from '../../src/servers/data-servers.ts'
+import { toServerBody } from '../../src/servers/server-schemas.ts'
+import { changeServer } from '../../src/servers/server-store.ts'
 import { testDatabase } from '../support/database.ts'
 import { startTestServer } from '../support/server.ts'
+import { makeCertificate } from '../support/tls.ts'
 import { allPlacements, makeHall, makeVault, openServers } from './support.ts'
 
 const other = await startTestServer()
@@ -273,6 +278,89 @@ t.test('labels, connections and the way to a server can be changed', async (t) =
     message: /with url/,
   })
   await t.rejects(servers.update('nowhere', { labels: {} }), { code: 'SERVER_NOT_FOUND' })
+})
+
+t.test('a server keeps all hosts of its URL, for every process', async (t) => {
+  const { db, servers, url } = house
+  const hall = await database(t)
+  const [first, second] = [
+    { host: '127.0.0.1', port: 1 },
+    { host: 'db-b.invalid', port: 5432 },
+  ]
+  const several = (...hosts: string[]) => new Secret(hall.url.replace(/(@[^/]+)/, ['$1', ...hosts].join(',')))
+  await servers.register({ name: hall.name, url: several('127.0.0.1:1', 'db-b.invalid') })
+  const other = openServers({ db, vault, address: parseDatabaseUrl(url) })
+  t.teardown(() => other.close())
+  for (const each of [servers, other])
+    t.strictSame((await each.address(hall.name)).alternates, [first, second])
+  t.strictSame(toServerBody(await servers.get(hall.name), true).alternates, [first, second])
+
+  const twin = servers.register({
+    name: `${hall.name}-2`,
+    url: new Secret(`postgres://x:y@127.0.0.1:1/${hall.name}`),
+  })
+  await t.rejects(twin, {
+    code: 'SERVER_UNSUITABLE',
+    message: `This database is registered as the data server "${hall.name}". Name another database, or use that server.`,
+  })
+  await servers.update(hall.name, { url: new Secret(hall.url) })
+  t.strictSame((await servers.address(hall.name)).alternates, undefined)
+  await servers.update(hall.name, { url: several('db-b.invalid') })
+  t.strictSame((await servers.address(hall.name)).alternates, [second])
+})
+
+t.test('root certificates are of one way to a server, and stand in no file', async (t) => {
+  const { db, servers } = house
+  const hall = await database(t)
+  const folder = t.testdir()
+  const { certificate, certFile } = makeCertificate(folder)
+  const refusal = (promise: Promise<unknown>) =>
+    promise.then(
+      () => 'accepted',
+      (error: unknown) => (isLessorError(error, 'INVALID_REQUEST') ? error.message : error),
+    )
+  t.equal(
+    await refusal(
+      servers.register({ name: hall.name, url: new Secret(`${hall.url}?sslrootcert=${certFile}`) }),
+    ),
+    'The body field /url is not what it should be: The database URL must not have the parameter "sslrootcert" with a ' +
+      'file, which other processes do not have: send the certificates themselves as root_certificates, or write ' +
+      'sslrootcert=system.',
+  )
+  t.equal(
+    await refusal(
+      servers.register({ name: hall.name, url: new Secret(hall.url), rootCertificates: certificate }),
+    ),
+    'The body field /url is not what it should be: The root certificates are of no use without TLS: write ' +
+      'sslmode=verify-full into the database URL, or name none.',
+  )
+  await servers.register({ name: hall.name, url: new Secret(hall.url) })
+  t.equal(
+    await refusal(servers.update(hall.name, { rootCertificates: certificate })),
+    'The body field /root_certificates changes together with url.',
+  )
+  t.equal(
+    await refusal(servers.update('default', { rootCertificates: null })),
+    'The body field /root_certificates does not change: the server "default" is that of DATABASE_URL.',
+  )
+
+  // As it is stored: servers of the tests have no TLS.
+  const address = { ...parseDatabaseUrl(hall.url), tls: 'verify-ca' } as const
+  const stored = RootCertificates.parse(certificate)
+  await changeServer(db, hall.name, { address: { ...address, rootCertificates: stored } })
+  await servers.reload()
+  const known = await servers.address(hall.name)
+  t.strictSame([known.tls, known.rootCertificates?.text], ['verify-ca', certificate])
+  t.equal(toServerBody(await servers.get(hall.name), true).root_certificates, certificate)
+  t.equal(
+    await refusal(servers.update(hall.name, { url: new Secret(hall.url) })),
+    'The body field /url is not what it should be: The root certificates are of no use without TLS: write ' +
+      'sslmode=verify-full into the database URL, or name none.',
+    'they stay with a new URL',
+  )
+  await servers.update(hall.name, { url: new Secret(hall.url), rootCertificates: null })
+  const after = await servers.address(hall.name)
+  t.strictSame([after.tls, after.rootCertificates], ['disable', undefined])
 })
 
 t.test('a new URL must lead to the same server', async (t) => {
