@@ -1,6 +1,8 @@
-import type { ConnectionTarget, Rows, Running, TransactionCommand } from '../pool/contract.ts'
+import type { Connection, ConnectionTarget, Rows, Running, TransactionCommand } from '../pool/contract.ts'
+import { isReadOnly } from '../pool/driver-errors.ts'
 import { type DriverConnection, type OnNotify, openConnection } from '../pool/open-connection.ts'
 import type { Statement } from '../pool/statement.ts'
+import { READ_ONLY_MS } from '../pool/writable-hosts.ts'
 
 /** Longest wait for the server to hang up after the goodbye. */
 const GOODBYE_MS = 1_000
@@ -22,9 +24,11 @@ export interface LaneOptions {
  * and `nextWrite` in its src/connection.js.)
  */
 export class Lane {
-  readonly #connection: DriverConnection
+  readonly #connection: Connection & Pick<DriverConnection, 'script'>
   readonly #patienceMs: number | undefined
   #isLost = false
+  #isSpent = false
+  readonly #openedAt = performance.now()
 
   /**
    * open logs in.
@@ -59,6 +63,17 @@ export class Lane {
     return this.#isLost
   }
 
+  /** True when it is lost, or its server takes no writes any more, so that another one is to be found. */
+  get isSpent(): boolean {
+    return this.#isSpent || this.#isLost
+  }
+
+  /** The connection of a statement that has ended tells whether another one would be better. */
+  #look(): void {
+    const isOld = performance.now() - this.#openedAt >= READ_ONLY_MS
+    if (this.#connection.standing === 'read-only' && isOld) this.#isSpent = true
+  }
+
   /**
    * send resolves with the answer. A connection can fall silent for good, as when a firewall forgets it:
    * the server itself would have ended the statement long before our patience does.
@@ -76,14 +91,25 @@ export class Lane {
     const timer = this.#patienceMs && setTimeout(() => this.destroy(), this.#patienceMs).unref()
     try {
       return await result
+    } catch (error) {
+      if (isReadOnly(error)) this.#isSpent = true
+      throw error
     } finally {
+      this.#look()
       if (timer !== undefined) clearTimeout(timer)
     }
   }
 
   /** script may take as long as it takes. */
-  script(text: string): Promise<void> {
-    return this.#connection.script(text)
+  async script(text: string): Promise<void> {
+    try {
+      await this.#connection.script(text)
+    } catch (error) {
+      if (isReadOnly(error)) this.#isSpent = true
+      throw error
+    } finally {
+      this.#look()
+    }
   }
 
   /** close says goodbye; the socket is dropped when the server does not hang up soon. Never rejects. */

@@ -61,6 +61,7 @@ export class Lanes {
     } finally {
       this.#held.delete(lane)
       if (lane.isLost) lane.destroy()
+      else if (lane.isSpent) await Promise.all([lane.close(), this.#closeIdle()])
       else if (this.#closing !== undefined) await lane.close()
       else this.#keep(lane)
     }
@@ -86,13 +87,18 @@ export class Lanes {
     this.#idle.push(place)
   }
 
+  /** Where one has turned read only the others have, and what they read may be old. */
+  async #closeIdle(): Promise<void> {
+    const idle = this.#idle.splice(0)
+    for (const { timer } of idle) clearTimeout(timer)
+    await Promise.all(idle.map(({ lane }) => lane.close()))
+  }
+
   async #close(timeoutMs: number): Promise<void> {
     const timer = setTimeout(() => {
       for (const lane of this.#held) lane.destroy()
     }, timeoutMs)
-    const idle = this.#idle.splice(0)
-    for (const { timer } of idle) clearTimeout(timer)
-    await Promise.all([...idle.map(({ lane }) => lane.close()), Promise.allSettled(this.#running)])
+    await Promise.all([this.#closeIdle(), Promise.allSettled(this.#running)])
     clearTimeout(timer)
   }
 }

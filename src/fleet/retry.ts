@@ -9,6 +9,7 @@ const RETRIED = new Set([
   '55P03', // lock_not_available: lock_timeout
   '40P01', // deadlock_detected
   '40001', // serialization_failure
+  '25006', // read_only_sql_transaction: the server's primary is another one now
   '57014', // query_canceled, by an administrator
   '53300', // too_many_connections
   '57P01', // admin_shutdown

@@ -3,16 +3,17 @@ import type { Claimant } from './claims.ts'
 import type { Caller, ConnectionTarget, Rows, Running } from './contract.ts'
 import { Credential } from './credential.ts'
 import { overdue } from './deadlines.ts'
-import { openError, statementError } from './driver-errors.ts'
+import { isReadOnly, openError, readOnlyError, statementError } from './driver-errors.ts'
 import type { Engine } from './engine.ts'
 import { Line } from './line.ts'
 import { Member, type SharedTenant, type Want } from './member.ts'
-import { leavesSessionState } from './session-state.ts'
+import { leavesSessionState, setsMode } from './session-state.ts'
 import { Sharing } from './sharing.ts'
 import { Slot, type SlotOwner } from './slot.ts'
 import type { Statement } from './statement.ts'
 import type { TenantPool, Work } from './tenant-pool.ts'
 import { WaitQueue } from './waiting-room.ts'
+import { READ_ONLY_MS } from './writable-hosts.ts'
 
 /** How long a tenant of weight 1 keeps its only connection while tenants wait that have none. */
 const TURN_MS = 250
@@ -161,6 +162,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
       this.#wait(member, 'transaction', caller, reject, (slot) => {
         slot.become('held', this.#engine.clock.now())
         slot.holder = member
+        slot.isModeSet = false
         member.enter(slot)
         resolve(slot)
       })
@@ -291,6 +293,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
   tick(slot: Slot, now: number): void {
     // The pause after a failed opening ends without anybody else saying so.
     if (this.#line.size > 0) this.grow()
+    if (slot.isReadOnly) this.#retireReadOnly(slot, now)
     const verdict = overdue(slot, now, this.#engine.limits)
     if (verdict === 'cancel') this.#sendCancel(slot, now)
     else if (verdict === 'destroy') slot.connection.destroy()
@@ -367,11 +370,13 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
       if (binding !== undefined && leavesSessionState(rows) && slot.isOpen && !slot.isRetiring) {
         this.#leaving(slot)
       }
+      if (statement !== undefined && slot.state === 'held' && setsMode(rows)) slot.isModeSet = true
       return rows
     } catch (error) {
-      throw flight.doomed ?? statementError(error)
+      throw flight.doomed ?? this.#statementError(slot, error)
     } finally {
       member.leave(slot)
+      if (slot.connection.standing === 'read-only') this.#turnedReadOnly(slot)
       const ranMs = slot.finish(flight, clock.now())
       if (ranMs !== undefined) {
         if (statement !== undefined) this.#sharing.ran(statement, ranMs)
@@ -379,6 +384,23 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
       }
       this.#settle(slot)
     }
+  }
+
+  /** A session that takes no writes is of no more use, unless the caller's own transaction wanted it so. */
+  #statementError(slot: Slot, error: unknown): unknown {
+    if (!isReadOnly(error) || (slot.state === 'held' && slot.isModeSet)) return statementError(error)
+    this.#turnedReadOnly(slot)
+    return readOnlyError(error)
+  }
+
+  #turnedReadOnly(slot: Slot): void {
+    slot.isReadOnly = true
+    this.#retireReadOnly(slot, this.#engine.clock.now())
+  }
+
+  #retireReadOnly(slot: Slot, now: number): void {
+    const { openedAt } = slot
+    if (slot.isOpen && openedAt !== undefined && now - openedAt >= READ_ONLY_MS) this.retire(slot)
   }
 
   /** What begins a transaction binds all of it; a statement by itself is bound alone. */
@@ -463,6 +485,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     try {
       const connection = await this.#engine.connect(this.#credential.target, slot.opening.signal)
       slot.attach(connection)
+      slot.isReadOnly = connection.standing === 'read-only'
       this.#engine.counters.connectionsOpened += 1
       connection.lost.then(() => this.#lost(slot))
     } catch (error) {

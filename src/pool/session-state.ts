@@ -28,3 +28,11 @@ const HARMLESS = new Set([
 export function leavesSessionState({ command }: Rows): boolean {
   return command === undefined || !HARMLESS.has(command)
 }
+
+/**
+ * setsMode says whether a statement may have made its own transaction read only. What a function does
+ * (`set_config`) leaves no trace.
+ */
+export function setsMode({ command }: Rows): boolean {
+  return command === 'SET'
+}

@@ -50,6 +50,10 @@ export class Slot {
   fences = 0
   /** It is to be closed as soon as it runs nothing, and gets nothing new; only the pool sets it. */
   isRetiring = false
+  /** Whether its session takes no writes, by the server's word or a refused statement; only the pool sets it. */
+  isReadOnly = false
+  /** Whether the transaction that holds it may have made itself read only; only the pool sets it. */
+  isModeSet = false
   /** Whose transaction has it; undefined unless it is held. */
   holder: Member | undefined
   /** When the state became `idle` for the first time: since then its tenant has had it. */

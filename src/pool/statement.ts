@@ -55,7 +55,7 @@ export interface Db {
   /**
    * query runs one statement and resolves with its rows.
    * @throws the driver's PostgresError (with `code`, an SQLSTATE) when the server refuses it
-   * @throws LessorError POOL_SATURATED, STATEMENT_TIMEOUT, CONNECTION_LOST, CLIENT_CLOSED_REQUEST
+   * @throws LessorError POOL_SATURATED, STATEMENT_TIMEOUT, CONNECTION_LOST, DATABASE_READ_ONLY, CLIENT_CLOSED_REQUEST
    */
   query<Row extends object = Record<string, unknown>>(statement: Statement): Promise<readonly Row[]>
   /**

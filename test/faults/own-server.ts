@@ -1,10 +1,14 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { type Embedded, startEmbedded } from '../../src/embedded/start-embedded.ts'
 import { postmasterPid } from '../embedded/helpers.ts'
+import { withAdmin } from '../support/template.ts'
+
+const run = promisify(execFile)
 
 /** Scope is what ends: a tap test, or tap itself for a whole file. */
 interface Scope {
@@ -34,14 +38,34 @@ export class OwnServer {
   }
 
   static async start(t: Scope, { maxConnections = 60 } = {}): Promise<OwnServer> {
-    const folder = await realpath(await mkdtemp(join(tmpdir(), 'lessor-faults-')))
-    // Under root PostgreSQL runs as another user, who must pass through.
-    await chmod(folder, 0o711)
-    t.teardown(() => rm(folder, { recursive: true, force: true }))
+    const folder = await makeFolder(t)
     const options = { directory: join(folder, 'postgres'), maxConnections }
     const server = new OwnServer(await startEmbedded({ ...options, durable: false }), options)
     t.teardown(() => server.#server.stop())
     return server
+  }
+
+  /**
+   * startStandby makes a hot standby of a server, which is stopped for as long as its files are copied, and
+   * streams from it.
+   */
+  static async startStandby(t: Scope, primary: OwnServer): Promise<OwnServer> {
+    const { port, password, username } = new URL(primary.url)
+    const conninfo = `host=127.0.0.1 port=${port} user=${username} password=${password}`
+    await withAdmin(primary.url, (admin) => admin.unsafe(`alter system set primary_conninfo = '${conninfo}'`))
+    const { directory: from, maxConnections } = primary.#options
+    const folder = await makeFolder(t)
+    const directory = join(folder, 'postgres')
+    await primary.stop()
+    await mkdir(directory)
+    // The owner goes along: under root the files are PostgreSQL's.
+    await run('cp', ['-a', join(from, 'data'), join(from, 'password'), directory])
+    await run('cp', ['-a', join(directory, 'data', 'PG_VERSION'), join(directory, 'data', 'standby.signal')])
+    await primary.startAgain()
+    const options = { directory, maxConnections }
+    const standby = new OwnServer(await startEmbedded({ ...options, durable: false }), options)
+    t.teardown(() => standby.#server.stop())
+    return standby
   }
 
   /** stop ends all sessions and the server, as `pg_ctl stop -m fast` does. */
@@ -72,4 +96,12 @@ export class OwnServer {
       await exited
     }
   }
+}
+
+async function makeFolder(t: Scope): Promise<string> {
+  const folder = await realpath(await mkdtemp(join(tmpdir(), 'lessor-faults-')))
+  // Under root PostgreSQL runs as another user, who must pass through.
+  await chmod(folder, 0o711)
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  return folder
 }

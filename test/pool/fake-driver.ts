@@ -5,6 +5,7 @@ import type {
   PoolLimits,
   Rows,
   Running,
+  Standing,
   TransactionCommand,
 } from '../../src/pool/contract.ts'
 import { type Statement, sql } from '../../src/pool/statement.ts'
@@ -76,6 +77,7 @@ export class FakeConnection implements Connection {
   /** While it is set, the server takes no cancel request: they are under way until it resolves. */
   cancelsHeld: Promise<void> | undefined
   state: 'open' | 'closing' | 'gone' = 'open'
+  standing: Standing | undefined
   #lose: () => void = () => {}
   readonly lost = new Promise<void>((resolve) => {
     this.#lose = resolve
@@ -181,6 +183,8 @@ export class FakeDriver {
   onSend: (statement: Statement) => void = () => {}
   automatic = true
   failNext: Error | undefined
+  /** What servers report at a login. */
+  standing: Standing | undefined
   #pids = 0
 
   readonly connect: Connect = (target, signal) =>
@@ -195,6 +199,7 @@ export class FakeDriver {
           }
           this.#pids += 1
           const connection = new FakeConnection(this, target, this.#pids)
+          connection.standing = this.standing
           this.live.add(connection)
           this.onChange()
           resolve(connection)

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
-import type { ConnectionTarget } from '../contract.ts'
-import { openSocket } from '../open-socket.ts'
+import { openSocket, type SocketTarget } from '../open-socket.ts'
 import { type BackendKey, cancelRequest } from './protocol.ts'
 
 /** Longest life of a cancel request's socket; the server hangs up as soon as it has read the request. */
@@ -11,10 +10,7 @@ const CANCEL_MS = 5_000
  * request has been taken, or after five seconds.
  * @throws what openSocket throws
  */
-export async function sendCancelRequest(
-  target: Pick<ConnectionTarget, 'host' | 'port' | 'tls'>,
-  key: BackendKey,
-): Promise<void> {
+export async function sendCancelRequest(target: SocketTarget, key: BackendKey): Promise<void> {
   const socket = await openSocket(target, endInTime)
   const closed = new Promise((resolve) => {
     if (socket.closed) resolve(undefined)

@@ -1,5 +1,6 @@
 import type { LessorError } from '../../errors.ts'
-import type { Connection, ConnectionTarget, Running, TransactionCommand } from '../contract.ts'
+import type { Connection, Running, Standing, TransactionCommand } from '../contract.ts'
+import type { SocketTarget } from '../open-socket.ts'
 import type { Statement } from '../statement.ts'
 import { checked, statementText } from '../statement-text.ts'
 import { sendCancelRequest } from './cancel.ts'
@@ -46,7 +47,7 @@ const NO_TYPES: readonly number[] = []
 export class DriverConnection implements Connection, Line, DriverOutput {
   readonly pid: number
   readonly lost: Promise<void>
-  readonly #target: ConnectionTarget
+  readonly #target: SocketTarget
   readonly #session: Session
   readonly #driver: Driver
   readonly #pipeline: Pipeline
@@ -63,7 +64,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
   constructor(
     session: Session,
     driver: Driver,
-    target: ConnectionTarget,
+    target: SocketTarget,
     { onNotify, maxResultBytes = MAX_RESULT_BYTES }: ConnectionOptions = {},
   ) {
     this.#target = target
@@ -77,6 +78,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
       onTurn: () => this.#turned(),
       write: (bytes) => session.write(bytes),
       onNotify,
+      onSetting: (body) => session.note(body),
       maxResultBytes,
     })
     driver.open(this)
@@ -86,6 +88,10 @@ export class DriverConnection implements Connection, Line, DriverOutput {
 
   get isUsable(): boolean {
     return !this.#session.isBroken && !this.#pipeline.isClosed && !this.#isClosing
+  }
+
+  get standing(): Standing {
+    return this.#session.standing
   }
 
   run(statement: Statement, binding?: string): Running {

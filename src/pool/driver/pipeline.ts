@@ -27,6 +27,8 @@ export interface PipelineOptions {
   /** Called when an answer is complete and its query has been told. */
   readonly onTurn: () => void
   readonly onNotify: OnNotify | undefined
+  /** Called with the body of a ParameterStatus. */
+  readonly onSetting: (body: Buffer) => void
   /** Limit of one answer: see {@link ROW_BYTES}. */
   readonly maxResultBytes: number
 }
@@ -143,8 +145,8 @@ export class Pipeline implements MessageSink, Turns {
     if (this.#isClosed) return 'refuse'
     switch (type) {
       case MESSAGE.notice:
-      case MESSAGE.parameterStatus:
         return 'drop'
+      case MESSAGE.parameterStatus:
       case MESSAGE.errorResponse:
         return 'read'
       case MESSAGE.notification:
@@ -227,6 +229,7 @@ export class Pipeline implements MessageSink, Turns {
   read(type: number, body: Buffer, isCut: boolean): void {
     if (this.#isClosed) return
     if (type === MESSAGE.notification) this.#notify(body)
+    else if (type === MESSAGE.parameterStatus) this.#options.onSetting(body)
     else if (type === MESSAGE.copyData) this.head?.copied?.chunks.push(body)
     else {
       this.#lastError = serverError(body)

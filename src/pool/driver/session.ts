@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Secret } from '../../secret.ts'
+import type { Standing } from '../contract.ts'
+import { standingOf } from '../writable-hosts.ts'
 import { MessageReader, type MessageSink, type Verdict } from './message-reader.ts'
 import {
   type BackendKey,
@@ -24,8 +26,8 @@ export interface LogIn {
 const GOODBYE_MS = 1_000
 /** No message of a log-in is longer, but for errors, notices and settings, of which little is kept. */
 const MAX_LOGIN_MESSAGE_BYTES = 16_384
-/** A server reports some twenty settings. */
-const MAX_SETTINGS = 200
+/** A server reports some twenty settings and a few things besides. */
+const MAX_MESSAGES = 400
 
 /** The kinds of authentication that a server asks for (PostgreSQL manual, "Message Formats", Authentication...). */
 const AUTHENTICATION = { ok: 0, cleartext: 3, md5: 5, sasl: 10, saslContinue: 11, saslFinal: 12 } as const
@@ -44,7 +46,9 @@ export class Session {
   failure: Error | undefined
   #isAbandoned = false
   #key: BackendKey = { pid: 0, secret: 0 }
-  readonly #settings = new Map<string, string>()
+  #reported: Readonly<Record<string, string>> = {}
+  /** Whether the session takes writes, as the server has last reported it. */
+  standing: Standing = 'writable'
   #resolveClosed: () => void = () => {}
   /** Resolves when the socket is closed. */
   readonly closed = new Promise<void>((resolve) => {
@@ -77,11 +81,6 @@ export class Session {
     return this.#key
   }
 
-  /** The settings that the server reported at the log-in, by name: `server_version`, `in_hot_standby` ... */
-  get settings(): ReadonlyMap<string, string> {
-    return this.#settings
-  }
-
   /**
    * logIn resolves when the server is ready for statements.
    * @throws the server's error, with `code`, its SQLSTATE; Error with code SCRAM_REFUSED,
@@ -98,7 +97,7 @@ export class Session {
         case MESSAGE.errorResponse:
           throw serverError(body)
         case MESSAGE.parameterStatus:
-          this.#note(body)
+          this.note(body)
           break
         case MESSAGE.backendKeyData:
           if (body.length < 8) throw violation('its key for cancel requests is too short')
@@ -152,9 +151,13 @@ export class Session {
     this.#socket.destroy()
   }
 
-  #note(body: Buffer): void {
+  /** note takes note of a setting that the server reports, from the body of a ParameterStatus. */
+  note(body: Buffer): void {
     const [name = '', value = ''] = body.toString('utf8').split('\0')
-    if (this.#settings.size < MAX_SETTINGS) this.#settings.set(name, value)
+    if (name === 'in_hot_standby' || name === 'default_transaction_read_only') {
+      this.#reported = { ...this.#reported, [name]: value }
+      this.standing = standingOf(this.#reported)
+    }
   }
 
   async #authenticate(
@@ -261,7 +264,7 @@ class Exchange implements MessageSink {
   read(type: number, body: Buffer): void {
     this.#arrived.push({ type, body })
     if (type === MESSAGE.readyForQuery) this.#isOver = true
-    if (this.#arrived.length > 2 * MAX_SETTINGS) this.#fail(violation('it sends too many messages'))
+    if (this.#arrived.length > MAX_MESSAGES) this.#fail(violation('it sends too many messages'))
     this.#wake()
   }
 
