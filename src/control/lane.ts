@@ -29,6 +29,7 @@ export class Lane {
   #isLost = false
   #isSpent = false
   readonly #openedAt = performance.now()
+  readonly #wasReadOnly: boolean
 
   /**
    * open logs in.
@@ -48,6 +49,7 @@ export class Lane {
   private constructor(connection: DriverConnection, patienceMs: number | undefined) {
     this.#connection = connection
     this.#patienceMs = patienceMs
+    this.#wasReadOnly = this.#connection.standing === 'read-only'
     void connection.lost.then(() => {
       this.#isLost = true
     })
@@ -68,10 +70,11 @@ export class Lane {
     return this.#isSpent || this.#isLost
   }
 
-  /** The connection of a statement that has ended tells whether another one would be better. */
+  /** Looks, after a statement, whether another connection would be better than one that takes no writes. */
   #look(): void {
+    if (this.#connection.standing !== 'read-only') return
     const isOld = performance.now() - this.#openedAt >= READ_ONLY_MS
-    if (this.#connection.standing === 'read-only' && isOld) this.#isSpent = true
+    if (!this.#wasReadOnly || isOld) this.#isSpent = true
   }
 
   /**

@@ -485,7 +485,6 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     try {
       const connection = await this.#engine.connect(this.#credential.target, slot.opening.signal)
       slot.attach(connection)
-      slot.isReadOnly = connection.standing === 'read-only'
       this.#engine.counters.connectionsOpened += 1
       connection.lost.then(() => this.#lost(slot))
     } catch (error) {

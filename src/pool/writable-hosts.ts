@@ -41,9 +41,8 @@ const GOODBYE_MS = 1_000
 const MAX_REMEMBERED = 1_000
 
 /**
- * READ_ONLY_MS is how old a connection is when it is given up because it takes no writes: one that turned so is
- * given up at once, while one that was opened so is used for so long. Where no host takes writes the next one is no better,
- * and neither statements nor time may open connections without end; and what is read there may be old.
+ * READ_ONLY_MS is how old a connection is when it is given up because it takes no writes. Where no host does, the next
+ * one is no better, and neither statements nor time may open connections without end; but what is read there may be old.
  */
 export const READ_ONLY_MS = 5_000
 

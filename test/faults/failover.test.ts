@@ -3,6 +3,7 @@ import { ControlDatabase } from '../../src/control/control-database.ts'
 import { isLessorError } from '../../src/errors.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { Secret } from '../../src/secret.ts'
 import { PLACEMENTS } from '../../src/tenants/tenant.ts'
 import { type TestTenant, testApp } from '../support/app.ts'
 import { targetOf } from '../support/target.ts'
@@ -80,6 +81,20 @@ t.test('a standby is no server to log in to, alone or before the primary', async
   await connection.close()
 })
 
+t.test(
+  "the service's own connections are given up when the server reports that they take no writes",
+  async (t) => {
+    const control = new ControlDatabase({ url: primary.url, maxConnections: 1 })
+    t.teardown(() => control.close())
+    const pid = async () =>
+      (await control.query<{ pid: number }>(sql`select pg_backend_pid() as pid`))[0]?.pid
+    const before = await pid()
+    t.equal(await pid(), before)
+    await control.query(sql`select set_config('default_transaction_read_only', 'on', false)`)
+    t.not(await pid(), before, 'though nothing was written')
+  },
+)
+
 t.test('tenants of all placements are served on after a failover that breaks no connection', async (t) => {
   const service = await testApp(t, {
     DATABASE_URL: url,
@@ -101,6 +116,17 @@ t.test('tenants of all placements are served on after a failover that breaks no 
         }),
     })
   }
+  await t.rejects(
+    service.lessor.servers.register({
+      name: 'standby',
+      url: new Secret(standby.url.replace('127.0.0.1', 'localhost')),
+    }),
+    {
+      code: 'SERVER_UNAVAILABLE',
+      message:
+        'No host of the URL takes writes (NO_PRIMARY). Name the primary, and all hosts that it may move to.',
+    },
+  )
   const traffic = new Traffic({ tenants, callers: 2 })
   t.teardown(() => traffic.stop())
   await eventually(() => traffic.unserved())
