@@ -39,8 +39,8 @@ export function parseDatabaseUrl(text: string): DatabaseAddress {
 }
 
 /**
- * parseServerUrl reads the URL of a request. It may name no file: the other processes do not have it, and whoever
- * registers a server is not to try what can be read here.
+ * parseServerUrl reads the URL of a request. It may name no file: the other processes do not have it, and a
+ * caller must not learn from the answer what can be read here.
  * @throws Error as parseDatabaseUrl
  */
 export function parseServerUrl(text: string, given: GivenWay = {}): DatabaseAddress {

@@ -24,7 +24,7 @@ export interface HostAddress {
   readonly port: number
 }
 
-/** ServerWay is how a server is reached; all connections to it have the same, whoever logs in. */
+/** ServerWay is how a server is reached; all connections to it have the same, for all logins. */
 export interface ServerWay extends HostAddress {
   /** Further hosts that the server may be at, such as the standbys that can be promoted; see WritableHosts. */
   readonly alternates?: readonly HostAddress[] | undefined
