@@ -22,6 +22,8 @@ export interface FuzzOptions {
   readonly maxFailures?: number
   /** Families of kinds, besides the good ones; by the seed, unless given. */
   readonly families?: readonly Family[] | undefined
+  /** Ends the run early. */
+  readonly signal?: AbortSignal
   /** makes an empty database for a placement. */
   readonly database: () => Promise<{ readonly url: string }>
   readonly onRound?: (round: Round) => void
@@ -77,6 +79,7 @@ export async function fuzz(t: Scope, options: FuzzOptions): Promise<FuzzResult> 
       house,
       plan,
       nonce: () => ++nonce,
+      signal: options.signal,
       findings,
       statements: Math.ceil((options.statements - total) / (options.rounds - number)),
       counted(kind, outcome) {
@@ -102,7 +105,8 @@ export async function fuzz(t: Scope, options: FuzzOptions): Promise<FuzzResult> 
     }
     rounds.push(round)
     options.onRound?.(round)
-    if (rounds.filter((each) => each.findings.total > 0).length >= maxFailures) break
+    if (rounds.filter((each) => each.findings.total > 0).length >= maxFailures || options.signal?.aborted)
+      break
   }
   return { statements: total, ms: performance.now() - startedAt, outcomes, rounds }
 }

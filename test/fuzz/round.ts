@@ -21,6 +21,8 @@ export interface RoundOptions {
   readonly findings: Findings
   /** The next number that no other question has, in all rounds of a house. */
   readonly nonce: () => number
+  /** Ends the round early. */
+  readonly signal?: AbortSignal | undefined
   /** Hears of each statement that is over. */
   readonly counted: (kind: string, outcome: string) => void
 }
@@ -90,7 +92,7 @@ export async function runRound(options: RoundOptions): Promise<void> {
     const tenant = house.tenants[i % TENANTS]
     if (tenant === undefined) throw new Error('bug: a caller without a tenant')
     const isInnocent = i % TENANTS < INNOCENT
-    while (left > 0 && !watch.hasHung && findings.total < ENOUGH) {
+    while (left > 0 && !watch.hasHung && findings.total < ENOUGH && !options.signal?.aborted) {
       const kind = isInnocent ? own.weighted(GOOD) : chooser.choose(own)
       const scene = new Scene(stage, tenant, own, kind.name)
       try {

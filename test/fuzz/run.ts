@@ -31,6 +31,7 @@ async function main(args: readonly string[]): Promise<number> {
   say(`${options.statements} statements in ${options.rounds} rounds, from seed ${options.seed}`)
   const result = await fuzz(ends, {
     ...options,
+    signal: interrupted(),
     database: () => testDatabase(ends, { template: 'control' }),
     onRound(round) {
       say(roundLine(round))
@@ -41,6 +42,13 @@ async function main(args: readonly string[]): Promise<number> {
   for (const line of outcomeLines(result)) say(line)
   say(totalLine(result))
   return result.rounds.every(({ findings }) => findings.total === 0) ? 0 : 1
+}
+
+/** What is made at the server is removed after a signal as well. */
+function interrupted(): AbortSignal {
+  const controller = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort())
+  return controller.signal
 }
 
 function parse(args: readonly string[]): Omit<FuzzOptions, 'database'> | undefined {
