@@ -37,6 +37,8 @@ export interface Round {
   readonly connections: number
   readonly callers: number
   readonly plan: RoundPlan
+  /** Where the families were not the seed's choice. */
+  readonly families: readonly Family[] | undefined
   readonly statements: number
   readonly ms: number
   readonly findings: Findings
@@ -99,6 +101,7 @@ export async function fuzz(t: Scope, options: FuzzOptions): Promise<FuzzResult> 
       connections,
       callers,
       plan,
+      families,
       statements,
       ms,
       findings,

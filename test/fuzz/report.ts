@@ -11,10 +11,11 @@ export function roundLine(round: Round): string {
 
 /** findingLines shows what must not be, with how to repeat it. */
 export function findingLines(round: Round): readonly string[] {
-  const { seed, placement, connections, callers, statements, findings, plan } = round
+  const { seed, placement, connections, callers, statements, findings, plan, families = [] } = round
+  const only = families.map((family) => ` --family ${family}`).join('')
   if (findings.total === 0) return []
   return [
-    `  again: npm run fuzz -- --seed ${seed} --rounds 1 --placement ${placement} --connections ${connections} --callers ${callers} --statements ${statements}`,
+    `  again: npm run fuzz -- --seed ${seed} --rounds 1 --placement ${placement} --connections ${connections} --callers ${callers} --statements ${statements}${only}`,
     `  families: ${plan.families.join(', ')}`,
     ...findings.counts.map(([name, count]) => `  ${String(count).padStart(7)}  ${name}`),
     ...findings.kept.flatMap(({ sort, kind, what, around }) => [
