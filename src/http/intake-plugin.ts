@@ -14,7 +14,8 @@ const plugin: FastifyPluginCallback<IntakeOptions> = (fastify, { bodyLimitBytes 
     route.bodyLimit ??= limit
   })
   fastify.addHook('onRequest', (request, _reply, next) => {
-    assertUrlText(request.url)
+    // The router has decoded them: text by text.
+    assertUrlText(request.url, request.params as Readonly<Record<string, string>>)
     next()
   })
   // JSON alone: no text, and nothing that the app around has a parser for.
