@@ -120,8 +120,8 @@ function timeOut(lifetime: Lifetime): void {
 }
 
 /** Whether a request's body is being read, and the rest of it is still to come: then its client is the slow one. */
-function isAwaited({ complete, readableFlowing }: IncomingMessage): boolean {
-  return !complete && readableFlowing === true
+function isAwaited({ readableEnded, readableFlowing }: IncomingMessage): boolean {
+  return !readableEnded && readableFlowing === true
 }
 
 function incomplete(): LessorError {

@@ -234,6 +234,9 @@ t.test('a query that is not UTF-8, or holds U+0000, is refused and not searched 
 t.test('a path that holds U+0000 is refused', async (t) => {
   const { get } = await makeApp(t)
   const { status, code, detail } = await get('/notes/a%00')
-  t.strictSame([status, code, detail], [400, 'INVALID_REQUEST', 'The path parameter id must not hold U+0000.'])
+  t.strictSame(
+    [status, code, detail],
+    [400, 'INVALID_REQUEST', 'The path parameter id must not hold U+0000.'],
+  )
   t.strictSame(await get('/notes/%C3%A9'), { status: 200, id: 'é' })
 })

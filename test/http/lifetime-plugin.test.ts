@@ -126,6 +126,15 @@ t.test('a body that nobody reads yet is not taken for one that does not arrive',
   t.strictSame([answer?.status, JSON.parse(answer?.body ?? '').code], [504, 'REQUEST_TIMEOUT'])
 })
 
+t.test(
+  'a slow route is told from a body that does not arrive in a request without a socket as well',
+  async (t) => {
+    const { app } = await serve(t, ({ signal }) => once(signal, 'abort'), 30)
+    const { statusCode, headers } = await app.inject({ method: 'POST', url: '/', payload: { a: 1 } })
+    t.strictSame([statusCode, headers.connection], [504, 'keep-alive'])
+  },
+)
+
 t.test('a request in time is not touched by one that is late', async (t) => {
   const { url } = await serve(
     t,
