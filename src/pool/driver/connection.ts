@@ -35,6 +35,11 @@ interface Described {
 }
 
 const NO_TYPES: readonly number[] = []
+/**
+ * What is prepared stays, at the server and here, for as long as the connection. Texts beyond these, as of a program
+ * that writes values into them, are parsed each time.
+ */
+const MAX_PREPARED = 1_000
 
 /**
  * DriverConnection is a {@link Connection} over a session that has logged in, with postgres.js as its codec. It can
@@ -55,6 +60,8 @@ export class DriverConnection implements Connection, Line, DriverOutput {
   readonly #waiting: (CommandRun | StatementRun)[] = []
   /** The first of them, while the server describes it. */
   #describing: { readonly run: StatementRun; readonly query: DriverQuery } | undefined
+  /** Texts that are prepared, at most {@link MAX_PREPARED}. */
+  readonly #prepared = new Set<string>()
   /** What was described and is prepared, by its text. */
   readonly #described = new Map<string, Described[]>()
   /** The transaction that is open, from its BEGIN on until its end was asked for. */
@@ -141,6 +148,13 @@ export class DriverConnection implements Connection, Line, DriverOutput {
 
   send(text: QueryText, receiver: Receiver, options: QueryOptions): DriverQuery {
     return this.#hand(new DriverQuery(text, this.#pipeline, receiver, options))
+  }
+
+  prepares(text: string): boolean {
+    if (this.#prepared.has(text)) return true
+    if (this.#prepared.size >= MAX_PREPARED) return false
+    this.#prepared.add(text)
+    return true
   }
 
   sendAgain(run: StatementRun): void {

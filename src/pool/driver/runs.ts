@@ -10,6 +10,8 @@ import { decodeRows } from './rows.ts'
 export interface Line {
   /** Hands a query to the driver, behind those before it. */
   send(text: QueryText, receiver: Receiver, options: QueryOptions): DriverQuery
+  /** Whether a text is prepared on the connection, or may be. */
+  prepares(text: string): boolean
   /** Describes the run's statement again and sends it once more. */
   sendAgain(run: StatementRun): void
   /** Takes back a run that is not sent yet, or asks the server to stop the one that it works on. */
@@ -174,7 +176,11 @@ export abstract class StatementRun extends Run implements Receiver {
   /** Its text and `args` as the driver takes them. */
   queryText(args: readonly unknown[]): QueryText {
     const { isPlanned, text } = this.statement
-    return { text, args, form: isPlanned && !this.#isSecond ? 'prepared' : 'once' }
+    return {
+      text,
+      args,
+      form: isPlanned && !this.#isSecond && this.line.prepares(text) ? 'prepared' : 'once',
+    }
   }
 
   /** What its description leaves behind. */

@@ -396,6 +396,24 @@ function statementOf(text: string): Statement {
   return sql(Object.assign([text], { raw: [text] }) as unknown as TemplateStringsArray)
 }
 
+t.test('no more than a thousand texts are prepared on a connection', async (t) => {
+  const { connection } = await setUp(t)
+  const texts = Array.from({ length: 1_100 }, (_, i) => statementOf(`select ${i} as i`))
+  for (let round = 0; round < 2; round++) {
+    const answers = await Promise.all(texts.map((text) => outcome(connection.run(text))))
+    t.strictSame(
+      answers,
+      texts.map((_, i) => [{ i }]),
+    )
+  }
+  const given = (n: number) => sql`select ${n}::integer as given`
+  for (const n of [1, 2]) t.strictSame(await outcome(connection.run(given(n))), [{ given: n }])
+  t.strictSame(
+    await outcome(connection.run(sql`select count(*)::integer as count from pg_prepared_statements`)),
+    [{ count: 1_000 }],
+  )
+})
+
 t.test('a cancel before a statement is sent takes it back, and reaches no other', async (t) => {
   const { connection } = await setUp(t)
   const described = connection.run(nonce(1))
