@@ -21,7 +21,7 @@ async function prepared(t: Test) {
 t.test('a change waits shortly for a lock, and tries again until it has it', async (t) => {
   const { url, admin } = await prepared(t)
   const other = await openSession(t, url)
-  await other.query(sql`begin`)
+  await other.command('begin')
   await other.query(sql`lock table app.users in access exclusive mode`)
   let tries = 0
   const change = (patience: typeof PATIENT, end: AbortSignal = signal) =>
@@ -40,7 +40,7 @@ t.test('a change waits shortly for a lock, and tries again until it has it', asy
   const patient = change(PATIENT)
   const before = tries
   while (tries < before + 3) await new Promise(setImmediate)
-  await other.query(sql`rollback`)
+  await other.command('rollback')
   t.equal(await patient, 'done')
 })
 
@@ -62,7 +62,8 @@ t.test('a tenant is not moved past a transaction that looks further back', async
   await db.query(sql`insert into users (first_name, last_name) values ('A', 'B')`)
   await admin.script(`select lessor.partition('app.users')`)
   const other = await openSession(t, url)
-  await other.query(sql`begin isolation level repeatable read`)
+  await other.command('begin')
+  await other.query(sql`set transaction isolation level repeatable read`)
   // It has looked at the database, and not yet at the table.
   await other.query(sql`select count(*) from pg_class`)
   const move = (patience: typeof PATIENT) =>
@@ -72,7 +73,7 @@ t.test('a tenant is not moved past a transaction that looks further back', async
     message: '1 transactions look at the table app.users as it was.',
   })
   t.same(await db.query(sql`select first_name from users`), [{ first_name: 'A' }], 'and nothing has happened')
-  await other.query(sql`commit`)
+  await other.command('commit')
   await move(PATIENT)
   t.same(await db.query(sql`select first_name from users`), [{ first_name: 'A' }])
 })
@@ -85,7 +86,7 @@ t.test(
     const db = await openTenant(t, url, placement, tenant)
     await db.query(sql`insert into users (first_name, last_name) values ('A', 'B')`)
     await admin.script(`select lessor.partition('app.users')`)
-    await db.query(sql`begin`)
+    await db.command('begin')
     await db.query(sql`select count(*) from users`)
     const steps: string[] = []
     const moving = moveOut(admin, tenant.id, {
@@ -96,7 +97,7 @@ t.test(
     })
     while (!steps.includes('switch')) await new Promise(setImmediate)
     await db.query(sql`update users set first_name = 'C'`)
-    await db.query(sql`commit`)
+    await db.command('commit')
     await moving
     t.same(
       await db.query(sql`select first_name, tableoid::regclass::text like '%users_%' as own from users`),

@@ -112,10 +112,10 @@ export function migrateSuite(t: Test, name: OwnName): void {
         ...FIRST,
         '000002-column.sql': 'create table before_it (id int); alter table users add column nickname text',
       })
-      await db.query(sql`begin`)
+      await db.command('begin')
       await db.query(sql`select from users`)
       await t.rejects(newer.migrate(admin, tenant.id, { lockTimeoutMs: 50 }), { code: '55P03' })
-      await db.query(sql`commit`)
+      await db.command('commit')
       t.same(await db.query(sql`select to_regclass('before_it') as made`), [{ made: null }])
       t.same(await newer.migrate(admin, tenant.id, { lockTimeoutMs: 50 }), ['000002-column'])
     },
