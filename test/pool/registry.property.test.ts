@@ -235,7 +235,9 @@ class World {
     const known =
       (code === 'CLIENT_CLOSED_REQUEST' && work.caller.signal.aborted) ||
       code === '22012' ||
-      (code === 'CONNECTION_LOST' && (this.lost > 0 || this.drainDeadlines > 0)) ||
+      // The last: it stood behind a statement that was late and whose cancel request was not answered.
+      (code === 'CONNECTION_LOST' &&
+        (this.lost > 0 || this.drainDeadlines > 0 || this.waited >= limits.statementTimeoutMs)) ||
       ((code === 'POOL_OPEN_FAILED' || code === 'TENANT_UNAVAILABLE' || code === 'SERVER_UNAVAILABLE') &&
         this.failedOpens > 0) ||
       (code === 'POOL_SATURATED' &&

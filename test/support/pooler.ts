@@ -145,6 +145,7 @@ class Client {
   #backend: Backend | undefined
   #isLoggedIn = false
   /** Whether the next statement is to fail. */
+  #hasFailed = false
   #fails: boolean
   /** Settings to be set again on each server connection. */
   #replay = ''
@@ -256,11 +257,16 @@ class Client {
     else backend.socket.destroy()
   }
 
+  /** As a server does: the error at once, and readiness when the unit ends. */
   #fail(type: string): void {
+    if (!this.#hasFailed) {
+      const { code = '', message = '' } = this.#pooler.options.failure ?? {}
+      this.#socket.write(failure('ERROR', code, message))
+      this.#hasFailed = true
+    }
     if (!ENDS_UNIT.has(type)) return
     this.#fails = false
-    const { code = '', message = '' } = this.#pooler.options.failure ?? {}
-    this.#socket.write(Buffer.concat([failure('ERROR', code, message), READY]))
+    this.#socket.write(READY)
   }
 }
 

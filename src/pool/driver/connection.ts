@@ -4,22 +4,13 @@ import type { SocketTarget } from '../open-socket.ts'
 import type { Statement } from '../statement.ts'
 import { checked, statementText } from '../statement-text.ts'
 import { sendCancelRequest } from './cancel.ts'
+import { type CommandRun, CopyRun, ScriptRun, TransactionRun } from './command-runs.ts'
 import { RESET } from './commands.ts'
 import type { Driver, DriverOutput } from './driver.ts'
 import { checkCount, encodeAll, typeHint } from './encode.ts'
 import { connectionClosed, MAX_RESULT_BYTES, type OnNotify, Pipeline } from './pipeline.ts'
 import { DriverQuery, type QueryOptions, type QueryText, type Receiver } from './query.ts'
-import {
-  type CommandRun,
-  CopyRun,
-  type Line,
-  makeRun,
-  type Run,
-  ScriptRun,
-  StatementRun,
-  type StatementRunOptions,
-  TransactionRun,
-} from './runs.ts'
+import { type Line, makeRun, type Run, StatementRun, type StatementRunOptions } from './runs.ts'
 import type { Session } from './session.ts'
 
 export interface ConnectionOptions {

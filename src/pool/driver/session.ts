@@ -3,7 +3,8 @@ import type { Socket } from 'node:net'
 import type { Secret } from '../../secret.ts'
 import type { Standing } from '../contract.ts'
 import { standingOf } from '../writable-hosts.ts'
-import { MessageReader, type MessageSink, type Verdict } from './message-reader.ts'
+import { Exchange, violation, withCode } from './exchange.ts'
+import { MessageReader, type MessageSink } from './message-reader.ts'
 import {
   type BackendKey,
   frontendMessage,
@@ -24,10 +25,6 @@ export interface LogIn {
 
 /** Longest wait for the server to hang up on a login that was given up. */
 const GOODBYE_MS = 1_000
-/** No message of a log-in is longer, but for errors, notices and settings, of which little is kept. */
-const MAX_LOGIN_MESSAGE_BYTES = 16_384
-/** A server reports some twenty settings and a few things besides. */
-const MAX_MESSAGES = 400
 
 /** The kinds of authentication that a server asks for (PostgreSQL manual, "Message Formats", Authentication...). */
 const AUTHENTICATION = { ok: 0, cleartext: 3, md5: 5, sasl: 10, saslContinue: 11, saslFinal: 12 } as const
@@ -199,89 +196,6 @@ export class Session {
   }
 }
 
-interface Message {
-  readonly type: number
-  readonly body: Buffer
-}
-
-/** Exchange is the messages of a log-in, one after the other. */
-class Exchange implements MessageSink {
-  readonly #arrived: Message[] = []
-  #wake: () => void = () => {}
-  #error: Error | undefined
-  #isOver = false
-  isAuthenticated = false
-  /** Whether a SCRAM exchange has begun, which the server must end by its own proof. */
-  #owesProof = false
-
-  constructor(closed: Promise<void>) {
-    void closed.then(() => this.#fail(closedWhileOpening()))
-  }
-
-  /** @throws Error when the connection is closed, or something came that belongs to no log-in */
-  async next(): Promise<Message> {
-    for (;;) {
-      const message = this.#arrived.shift()
-      if (message !== undefined) return message
-      if (this.#error !== undefined) throw this.#error
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
-  }
-
-  beginScram(): void {
-    this.#owesProof = true
-  }
-
-  proven(): void {
-    this.#owesProof = false
-  }
-
-  accept(): void {
-    if (this.#owesProof)
-      throw violation('it accepts a login without having proven that it knows the password')
-    this.isAuthenticated = true
-  }
-
-  verdict(type: number, length: number): Verdict {
-    if (this.#isOver) return 'drop'
-    switch (type) {
-      case MESSAGE.notice:
-        return 'drop'
-      case MESSAGE.errorResponse:
-      case MESSAGE.parameterStatus:
-        return 'read'
-      case MESSAGE.authentication:
-      case MESSAGE.backendKeyData:
-      case MESSAGE.readyForQuery:
-        if (length <= MAX_LOGIN_MESSAGE_BYTES) return 'read'
-    }
-    this.#fail(violation(`a message of type ${type} and ${length} bytes belongs to no log-in`))
-    return 'refuse'
-  }
-
-  read(type: number, body: Buffer): void {
-    this.#arrived.push({ type, body })
-    if (type === MESSAGE.readyForQuery) this.#isOver = true
-    if (this.#arrived.length > MAX_MESSAGES) this.#fail(violation('it sends too many messages'))
-    this.#wake()
-  }
-
-  pass(): void {
-    throw new Error('bug: nothing of a log-in is passed on')
-  }
-
-  cut(): void {
-    throw new Error('bug: nothing of a log-in is passed on')
-  }
-
-  #fail(error: Error): void {
-    this.#error ??= error
-    this.#wake()
-  }
-}
-
 /** DROPPING forgets all that comes. */
 const DROPPING: MessageSink = {
   verdict: () => 'drop',
@@ -299,16 +213,4 @@ function unsupported(what: string): Error {
     'AUTHENTICATION_UNSUPPORTED',
     `The server asks for an authentication that is not supported (${what}); use scram-sha-256.`,
   )
-}
-
-function violation(what: string): Error {
-  return withCode('PROTOCOL_VIOLATION', `The server does not keep to the protocol: ${what}.`)
-}
-
-function closedWhileOpening(): Error {
-  return withCode('CONNECTION_CLOSED', 'The connection was closed while it was being opened.')
-}
-
-function withCode(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code })
 }
