@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import t from 'tap'
 import { errorCode } from '../../src/pool/driver-errors.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
@@ -56,27 +56,40 @@ t.test('a cancel request stops the statement that runs', async (t) => {
 
 t.test('a cancel request that nobody hears ends by itself, and the connection goes on', async (t) => {
   const { url } = await testDatabase(t)
-  const target = { ...targetOf(url) }
-  const connection = await openConnection(target, never)
+  const target = targetOf(url)
+  let isDeaf = false
+  const sockets = new Set<Socket>()
+  // Leads to the server, but for who comes while it is deaf: those it hears and answers nothing.
+  const door = createServer({ allowHalfOpen: true }, (client) => {
+    const ends = isDeaf ? [client] : [client, connect(target.port, target.host)]
+    for (const each of ends) {
+      sockets.add(each)
+      each.on('error', () => {})
+    }
+    const [, server] = ends
+    if (server === undefined) client.resume()
+    else client.pipe(server).pipe(client)
+  })
+  await once(door.listen(0, target.host), 'listening')
+  t.teardown(() => {
+    for (const each of sockets) each.destroy()
+    door.close()
+  })
+  const connection = await openConnection({ ...target, port: (door.address() as AddressInfo).port }, never)
   t.teardown(() => connection.close())
   const slow = connection.run(sql`select pg_sleep(60)`)
   const refused = t.rejects(slow.result, { code: '57014' })
   while ((await activity(url, connection.pid)) !== 'active');
 
-  const { port } = target
-  const deaf = createServer({ allowHalfOpen: true })
-  const heard = once(deaf, 'connection')
-  await once(deaf.listen(0, target.host), 'listening')
-  t.teardown(() => deaf.close())
-  target.port = (deaf.address() as AddressInfo).port
+  isDeaf = true
+  const heard = once(door, 'connection')
   const cancelling = slow.cancel()
   const [request] = await heard
-  t.teardown(() => request.destroy())
-  await once(request.resume(), 'end')
+  await once(request, 'end')
   await cancelling
   t.equal(await activity(url, connection.pid), 'active', 'the statement still runs')
 
-  target.port = port
+  isDeaf = false
   await slow.cancel()
   await refused
   const [row] = await connection.run(sql`select 1 as one`).result
