@@ -301,7 +301,7 @@ t.test('a server keeps all hosts of its URL, for every process', async (t) => {
   })
   await t.rejects(twin, {
     code: 'SERVER_UNSUITABLE',
-    message: `This database is registered as the data server "${hall.name}". Name another database, or use that server.`,
+    message: `This database is registered as the data server "${hall.name}", or is a copy of that. Name an empty database, or use that server.`,
   })
   await servers.update(hall.name, { url: new Secret(hall.url) })
   t.strictSame((await servers.address(hall.name)).alternates, undefined)
