@@ -72,7 +72,9 @@ export class Listener {
       connectTimeoutMs,
       patienceMs: connectTimeoutMs,
       signal,
-      onNotify: (channel, payload) => channels[channel]?.(payload),
+      onNotify: (channel, payload) => {
+        if (Object.hasOwn(channels, channel)) channels[channel]?.(payload)
+      },
     })
     const stop = () => void lane.close()
     signal.addEventListener('abort', stop, { once: true })

@@ -106,5 +106,23 @@ export function failureOf(error: LessorError): Failure | undefined {
   if (error.code === 'VAULT_OPEN_FAILED') return { scope: 'tenant', code: error.code }
   if (error.code !== 'POOL_OPEN_FAILED') return undefined
   const code = errorCode(error.cause)
-  return code === undefined ? undefined : { scope: isRefusal(code) ? 'tenant' : 'server', code }
+  if (code === undefined) return undefined
+  return { scope: isRefusal(code) || isOfRole(code, error.cause) ? 'tenant' : 'server', code }
+}
+
+/** admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped. */
+const GOING_DOWN = new Set(['57P01', '57P02', '57P03', '57P04'])
+
+/**
+ * isOfRole says whether a login failed for what is set for its role: the limit of the role's own sessions, or, once the
+ * password was accepted, whatever the server makes of the role's settings, as of `local_preload_libraries`. (PostgreSQL,
+ * src/backend/utils/init: InitializeSessionUserId, InitPostgres.) Out of resources, class 53, all others would be as well.
+ */
+function isOfRole(code: string, cause: unknown): boolean {
+  const { isAuthenticated, routine } = cause as {
+    readonly isAuthenticated?: boolean
+    readonly routine?: string
+  }
+  if (code === '53300') return routine === 'InitializeSessionUserId'
+  return isAuthenticated === true && !GOING_DOWN.has(code) && !code.startsWith('53')
 }

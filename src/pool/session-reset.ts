@@ -8,12 +8,13 @@
  * By itself, as a simple query, it is one transaction: all of it is done, or an error says that it is not. The
  * settings go back to those of the start-up packet, `search_path` and TimeZone among them.
  */
-export const SESSION_RESET = 'reset role; close all; unlisten *; discard temp; discard sequences'
+export const SESSION_RESET = 'reset all; reset role; close all; unlisten *; discard temp; discard sequences'
 
 /**
  * SETTINGS_RESET follows the end of each transaction in the same message: what it has set for the session, also
  * `default_transaction_read_only`, by which the next BEGIN would go. Where a COMMIT fails, it is not reached, and what
- * was set is taken back by that.
+ * was set is taken back by that; where a time limit or a cancel request meets it, the connection is given up, and
+ * what stands behind it on the wire has its own reset.
  */
 export const SETTINGS_RESET = 'reset all'
 

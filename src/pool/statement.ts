@@ -1,4 +1,7 @@
-/** Param is a value that travels as a bind parameter, never as SQL text. Objects are sent as JSON. */
+/**
+ * Param is a value that travels as a bind parameter, never as SQL text. Objects are sent as JSON; arrays as arrays, of any depth
+ * and with NULLs, or as JSON, by the type that the statement wants.
+ */
 export type Param =
   | string
   | number
@@ -7,7 +10,7 @@ export type Param =
   | null
   | Date
   | Uint8Array
-  | readonly string[]
+  | readonly Param[]
   | { readonly [key: string]: unknown }
 
 /** Identifier is a quoted SQL name; the driver escapes it. */

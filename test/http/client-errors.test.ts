@@ -37,6 +37,14 @@ async function serve(t: { teardown(fn: () => Promise<void>): void }, timeoutMs =
     arrived.resolve()
   })
   app.post('/', async () => ({ ok: true }))
+  // Answers before it has read what it is sent.
+  app.post('/early', { onRequest: async (_request, reply) => answerEarly(reply) }, async () => ({}))
+  function answerEarly(reply: FastifyReply): void {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-length': '10' })
+    reply.raw.write('begun')
+    reply.request.raw.resume()
+  }
   // A guard that waits, as for the verification of a key.
   app.post(
     '/guarded',
@@ -215,6 +223,19 @@ t.test('nothing is written into an answer that has begun', async (t) => {
   socket.write('garbage\r\n\r\n')
   await closed
   t.match(text(), /^HTTP\/1\.1 200 OK\r\n(?:[^\r]+\r\n)+\r\nbegun$/)
+})
+
+t.test('nor when it has begun before the body was read, and the body cannot be', async (t) => {
+  const { app, port } = await serve(t)
+  const { socket, closed, until, text } = open(port)
+  socket.write(
+    'POST /early HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
+  )
+  await until('begun')
+  socket.write('no chunk\r\n')
+  await closed
+  t.match(text(), /^HTTP\/1\.1 200 OK\r\n(?:[^\r]+\r\n)+\r\nbegun$/)
+  t.ok(app.server.listening)
 })
 
 t.test('garbage after an answer gets an answer of its own', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isLessorError } from '../../src/errors.ts'
+import { isLessorError, LessorError } from '../../src/errors.ts'
 import type { ConnectionTarget } from '../../src/pool/contract.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { type Db, sql } from '../../src/pool/statement.ts'
@@ -234,3 +234,18 @@ for (const placement of ['role', 'row'] as const) {
     })
   }
 }
+
+t.test('a statement whose answer is refused already is cancelled, and told why', async (t) => {
+  const { ask, driver, move, watch, registry } = setUp('role')
+  const [outcome] = [watch([ask(0)])]
+  await settle()
+  const connection = only(driver)
+  connection.refusal = new LessorError('RESULT_TOO_LARGE')
+  await move(99)
+  t.equal(connection.cancels, 0, 'it is not looked at yet')
+  await move(1)
+  t.equal(connection.cancels, 1)
+  t.strictSame(outcome, ['RESULT_TOO_LARGE'])
+  connection.refusal = undefined
+  await registry.close()
+})

@@ -1,3 +1,4 @@
+import type { LessorError } from '../../src/errors.ts'
 import type {
   Connect,
   Connection,
@@ -78,6 +79,8 @@ export class FakeConnection implements Connection {
   cancelsHeld: Promise<void> | undefined
   state: 'open' | 'closing' | 'gone' = 'open'
   standing: Standing | undefined
+  /** Why the answers under way will be refused, though they still come. */
+  refusal: LessorError | undefined
   #lose: () => void = () => {}
   readonly lost = new Promise<void>((resolve) => {
     this.#lose = resolve
@@ -110,7 +113,14 @@ export class FakeConnection implements Connection {
       this.flights.push({ statement, binding, resolve, reject })
       this.#driver.onSend(statement)
     })
-    return { result, refusal: undefined, cancel: () => this.#cancel() }
+    const refusal = () => this.refusal
+    return {
+      result,
+      get refusal() {
+        return refusal()
+      },
+      cancel: () => this.#cancel(),
+    }
   }
 
   /** answer ends the statement that the server works on; its command tag is its first word unless given. */

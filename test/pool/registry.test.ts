@@ -80,6 +80,33 @@ const only = (driver: FakeDriver): FakeConnection => {
   return connection
 }
 
+t.test('nothing is sent on a connection whose end is known, idle or not', async (t) => {
+  const { driver, use, answerAll, registry, move } = setUp({ maxConnections: 2 })
+  const first = use('a', 1)
+  await answerAll()
+  await first
+  const idle = only(driver)
+  // Its socket is broken, and not closed yet.
+  idle.state = 'closing'
+  const second = use('a', 2)
+  await settle()
+  t.equal(driver.live.size, 2)
+  const busy = [...driver.live].find((each) => each !== idle)
+  if (busy === undefined) throw new Error('no other connection')
+  t.equal(busy.flights.length, 1)
+  busy.state = 'closing'
+  const third = use('a', 3)
+  await settle()
+  t.strictSame([idle.flights.length, busy.flights.length], [0, 1], 'nor behind what runs there')
+  busy.answer()
+  t.equal((await second)[0]?.value, 2)
+  idle.lose()
+  await move(1)
+  await answerAll()
+  t.equal((await third)[0]?.value, 3)
+  await registry.close()
+})
+
 t.test('many first callers of a tenant share one opening', async (t) => {
   const { use, answerAll, located, driver, registry } = setUp({ maxConnections: 1 })
   const work = Promise.all([1, 2, 3, 4, 5].map((value) => use('a', value)))

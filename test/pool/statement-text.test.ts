@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { ident, type Statement, sql } from '../../src/pool/statement.ts'
+import { statementText } from '../../src/pool/statement-text.ts'
 import { testDatabase } from '../support/database.ts'
 import { targetOf } from '../support/target.ts'
 
@@ -58,4 +59,68 @@ t.test('a statement is prepared once on a connection, whatever its values', asyn
       and statement not like '%pg_prepared%'`,
   )
   t.match(prepared, { count: 1 })
+})
+
+/** A template that no source text could hold. */
+function template(...parts: readonly string[]): TemplateStringsArray {
+  return Object.assign([...parts], { raw: parts }) as unknown as TemplateStringsArray
+}
+
+t.test('a text that the server would read as another one is refused', async (t) => {
+  const expected = new TypeError('The text of a statement must be well-formed and without NUL.')
+  for (const part of ['a\0b', '\0', '\ud800', 'a\udc00b']) {
+    t.throws(() => statementText(sql(template(`select '${part}'`))), expected, JSON.stringify(part))
+    t.throws(
+      () => statementText(sql(template('select ', ` as "${part}"`), 1)),
+      expected,
+      JSON.stringify(part),
+    )
+    t.throws(() => statementText(sql`select ${sql(template(`'${part}'`))}`), expected, JSON.stringify(part))
+    t.throws(() => statementText(sql(template('select ', ` '${part}'`), ident('a'))), expected)
+  }
+  t.equal(statementText(sql(template("select '\ud83d\ude00'"))).text, "select '\ud83d\ude00'")
+})
+
+t.test('a name is quoted as it is, or refused', async (t) => {
+  const expected = new TypeError(
+    'An identifier must have 1 to 63 bytes of well-formed text without NUL between its dots.',
+  )
+  const longest = 'x'.repeat(63)
+  for (const [name, quoted] of [
+    ['a', '"a"'],
+    ['a.b', '"a"."b"'],
+    ['A "b"', '"A ""b"""'],
+    ['"', '""""'],
+    ['"; drop table a; --', '"""; drop table a; --"'],
+    [longest, `"${longest}"`],
+    [`${longest}.${longest}`, `"${longest}"."${longest}"`],
+    ['\u00e9'.repeat(31), `"${'\u00e9'.repeat(31)}"`],
+  ] as const) {
+    t.equal(statementText(sql`select ${ident(name)}`).text, `select ${quoted}`)
+  }
+  for (const name of [
+    '',
+    '.',
+    'a.',
+    '.a',
+    'a..b',
+    `${longest}x`,
+    `a.${longest}x`,
+    '\u00e9'.repeat(32),
+    'a\0b',
+    '\ud800',
+    'a.\udc00',
+  ]) {
+    t.throws(() => statementText(sql`select ${ident(name)}`), expected, JSON.stringify(name))
+    t.throws(() => statementText(sql`select ${sql`1 as ${ident(name)}`}`), expected, JSON.stringify(name))
+  }
+})
+
+t.test('one template with other names is another text, and names take no number', async (t) => {
+  const read = (column: string, value: string) =>
+    statementText(sql`select ${ident(column)} from a where b = ${value} and ${sql`c = ${value}`}`)
+  for (const column of ['x', 'y', 'x']) {
+    const { text, values } = read(column, column)
+    t.strictSame([text, values], [`select "${column}" from a where b = $1 and c = $2`, [column, column]])
+  }
 })

@@ -92,6 +92,12 @@ export class TransactionRun extends CommandRun {
     this.query = this.line.send(text, this, this.#command === 'begin' ? ANY : { expected: OUTSIDE })
   }
 
+  override failed(error: Error): void {
+    // The end itself, or the reset of the session behind it.
+    if (this.#command !== 'begin' && this.#binding !== undefined) this.line.spend()
+    super.failed(error)
+  }
+
   answered(_rows: Rows, { before }: Statuses): void {
     if (this.#resetFailure !== undefined) {
       this.reject(this.#resetFailure)

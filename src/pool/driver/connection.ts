@@ -2,14 +2,15 @@ import type { LessorError } from '../../errors.ts'
 import type { Connection, Running, Standing, TransactionCommand } from '../contract.ts'
 import type { SocketTarget } from '../open-socket.ts'
 import type { Statement } from '../statement.ts'
-import { checked, statementText } from '../statement-text.ts'
+import { checked, type StatementText, statementText } from '../statement-text.ts'
 import { sendCancelRequest } from './cancel.ts'
 import { type CommandRun, CopyRun, ScriptRun, TransactionRun } from './command-runs.ts'
 import { RESET } from './commands.ts'
 import type { Driver, DriverOutput } from './driver.ts'
 import { checkCount, encodeAll, typeHint } from './encode.ts'
-import { connectionClosed, MAX_RESULT_BYTES, type OnNotify, Pipeline } from './pipeline.ts'
+import { connectionClosed, type OnNotify, Pipeline } from './pipeline.ts'
 import { DriverQuery, type QueryOptions, type QueryText, type Receiver } from './query.ts'
+import { MAX_RESULT_BYTES } from './result-limit.ts'
 import { type Line, makeRun, type Run, StatementRun, type StatementRunOptions } from './runs.ts'
 import type { Session } from './session.ts'
 
@@ -43,6 +44,7 @@ const MAX_PREPARED = 1_000
 export class DriverConnection implements Connection, Line, DriverOutput {
   readonly pid: number
   readonly lost: Promise<void>
+  readonly maxResultBytes: number
   readonly #target: SocketTarget
   readonly #session: Session
   readonly #driver: Driver
@@ -51,13 +53,16 @@ export class DriverConnection implements Connection, Line, DriverOutput {
   readonly #waiting: (CommandRun | StatementRun)[] = []
   /** The first of them, while the server describes it. */
   #describing: { readonly run: StatementRun; readonly query: DriverQuery } | undefined
-  /** Texts that are prepared, at most {@link MAX_PREPARED}. */
+  /** What is prepared, by its text and what is declared of its parameters; at most {@link MAX_PREPARED}. */
   readonly #prepared = new Set<string>()
   /** What was described and is prepared, by its text. */
   readonly #described = new Map<string, Described[]>()
   /** The transaction that is open, from its BEGIN on until its end was asked for. */
   #transaction: 'none' | 'plain' | 'bound' = 'none'
   #isClosing = false
+  #isSpent = false
+  /** Cancel requests under way. */
+  #cancels = 0
 
   constructor(
     session: Session,
@@ -69,6 +74,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
     this.#session = session
     this.#driver = driver
     this.pid = session.key.pid
+    this.maxResultBytes = maxResultBytes
     this.lost = session.closed
     this.#pipeline = new Pipeline({
       deliver: (bytes) => driver.deliver(bytes),
@@ -85,7 +91,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
   }
 
   get isUsable(): boolean {
-    return !this.#session.isBroken && !this.#pipeline.isClosed && !this.#isClosing
+    return !this.#session.isBroken && !this.#pipeline.isClosed && !this.#isClosing && !this.#isSpent
   }
 
   get standing(): Standing {
@@ -141,11 +147,21 @@ export class DriverConnection implements Connection, Line, DriverOutput {
     return this.#hand(new DriverQuery(text, this.#pipeline, receiver, options))
   }
 
-  prepares(text: string): boolean {
-    if (this.#prepared.has(text)) return true
+  prepares({ text }: StatementText, hints: readonly number[]): boolean {
+    // What is declared of its parameters makes another statement of it, as for the driver.
+    const key = hints.every((hint) => hint === 0) ? text : `${hints.join()} ${text}`
+    if (this.#prepared.has(key)) return true
     if (this.#prepared.size >= MAX_PREPARED) return false
-    this.#prepared.add(text)
+    this.#prepared.add(key)
     return true
+  }
+
+  forget({ statement }: StatementRun): void {
+    this.#described.delete(statement.text)
+  }
+
+  spend(): void {
+    this.#isSpent = true
   }
 
   sendAgain(run: StatementRun): void {
@@ -153,7 +169,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
       run.reject(connectionClosed())
       return
     }
-    this.#described.delete(run.statement.text)
+    this.forget(run)
     this.#waiting.unshift(run)
   }
 
@@ -166,7 +182,13 @@ export class DriverConnection implements Connection, Line, DriverOutput {
       if (place !== -1) this.#waiting.splice(place, 1)[0]?.reject(cancelled())
     } else if (query === head) {
       // The request stops whatever the server works on when it arrives.
-      await sendCancelRequest(this.#target, this.#session.key)
+      this.#cancels += 1
+      try {
+        await sendCancelRequest(this.#target, this.#session.key)
+      } finally {
+        this.#cancels -= 1
+        this.#turned()
+      }
     }
   }
 
@@ -192,7 +214,8 @@ export class DriverConnection implements Connection, Line, DriverOutput {
 
   /** pump sends what waits, up to the first statement that has to be described. */
   #pump(): void {
-    while (this.#describing === undefined) {
+    // A cancel request under way would stop whatever is sent meanwhile.
+    while (this.#describing === undefined && this.#cancels === 0) {
       const [run] = this.#waiting
       if (run === undefined) return
       const types = run instanceof StatementRun ? this.#typesOf(run) : NO_TYPES

@@ -10,7 +10,16 @@ import { ARRAYS, type ArrayKind, isJson, OID } from './oids.ts'
  */
 export class ParameterError extends TypeError {
   override readonly name = 'ParameterError'
+  /** 22021, character_not_in_repertoire, for text that PostgreSQL would refuse by that; else undefined. */
+  readonly code: string | undefined
+
+  constructor(message: string, code?: string) {
+    super(message)
+    this.code = code
+  }
 }
+
+const BAD_CHARACTER = '22021'
 
 /**
  * MAX_PARAMETERS is how many parameters one statement may have. The protocol counts them in 16 bits, so 65,535
@@ -68,7 +77,8 @@ export function encode(value: unknown, type: number, place: string): string | nu
   try {
     return write(value, type)
   } catch (error) {
-    if (error instanceof Refusal) throw new ParameterError(`parameter ${place}${error.path} ${error.problem}`)
+    if (error instanceof Refusal)
+      throw new ParameterError(`parameter ${place}${error.path} ${error.problem}`, error.code)
     // What is left is a limit of the language, most likely the longest string.
     throw new ParameterError(`parameter ${place} is too large to be sent; send it in parts`)
   }
@@ -119,9 +129,12 @@ class Refusal extends Error {
   /** Of the item in the array, from the outside. */
   path = ''
 
-  constructor(problem: string) {
+  readonly code: string | undefined
+
+  constructor(problem: string, code?: string) {
     super(problem)
     this.problem = problem
+    this.code = code
   }
 }
 
@@ -146,10 +159,11 @@ function write(value: unknown, type: number): string | null {
 
 function writeString(value: string, type: number): string {
   if (value.includes('\0'))
-    throw new Refusal('contains the character NUL, which PostgreSQL does not store in text')
+    throw new Refusal('contains the character NUL, which PostgreSQL does not store in text', BAD_CHARACTER)
   if (!value.isWellFormed()) {
     throw new Refusal(
       'contains half of a surrogate pair, which UTF-8 does not have; see String.toWellFormed()',
+      BAD_CHARACTER,
     )
   }
   if (isJson(type)) return JSON.stringify(value)
@@ -280,6 +294,7 @@ function writeJson(value: object): string {
   if (hasBadEscape(text)) {
     throw new Refusal(
       'has a string with the character NUL or half of a surrogate pair, which PostgreSQL does not store',
+      BAD_CHARACTER,
     )
   }
   return text

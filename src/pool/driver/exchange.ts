@@ -14,9 +14,12 @@ interface Message {
 /** Exchange is the messages of a log-in, one after the other. */
 export class Exchange implements MessageSink {
   readonly #arrived: Message[] = []
+  #count = 0
   #wake: () => void = () => {}
   #error: Error | undefined
   #isOver = false
+  /** The server does not keep to the protocol; nothing that it says counts. */
+  #isBroken = false
   isAuthenticated = false
   /** Whether a SCRAM exchange has begun, which the server must end by its own proof. */
   #owesProof = false
@@ -28,9 +31,10 @@ export class Exchange implements MessageSink {
   /** @throws Error when the connection is closed, or something came that belongs to no log-in */
   async next(): Promise<Message> {
     for (;;) {
+      // What came before a hang-up counts: it says why.
+      if (this.#error !== undefined && (this.#isBroken || this.#arrived.length === 0)) throw this.#error
       const message = this.#arrived.shift()
       if (message !== undefined) return message
-      if (this.#error !== undefined) throw this.#error
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
@@ -52,6 +56,7 @@ export class Exchange implements MessageSink {
   }
 
   verdict(type: number, length: number): Verdict {
+    if (this.#isBroken) return 'refuse'
     if (this.#isOver) return 'drop'
     switch (type) {
       case MESSAGE.notice:
@@ -64,14 +69,14 @@ export class Exchange implements MessageSink {
       case MESSAGE.readyForQuery:
         if (length <= MAX_LOGIN_MESSAGE_BYTES) return 'read'
     }
-    this.#fail(violation(`a message of type ${type} and ${length} bytes belongs to no log-in`))
-    return 'refuse'
+    return this.#refuse(`a message of type ${type} and ${length} bytes belongs to no log-in`)
   }
 
   read(type: number, body: Buffer): void {
     this.#arrived.push({ type, body })
     if (type === MESSAGE.readyForQuery) this.#isOver = true
-    if (this.#arrived.length > MAX_MESSAGES) this.#fail(violation('it sends too many messages'))
+    this.#count += 1
+    if (this.#count > MAX_MESSAGES) this.#refuse('it sends too many messages')
     this.#wake()
   }
 
@@ -81,6 +86,12 @@ export class Exchange implements MessageSink {
 
   cut(): void {
     throw new Error('bug: nothing of a log-in is passed on')
+  }
+
+  #refuse(what: string): 'refuse' {
+    this.#isBroken = true
+    this.#fail(violation(what))
+    return 'refuse'
   }
 
   #fail(error: Error): void {

@@ -2,9 +2,10 @@ import { HEADER_BYTES, MESSAGE } from './protocol.ts'
 
 /**
  * Verdict is what becomes of a message: `pass` hands it on, `cut` hands it on and ends the run of bytes there,
- * `read` keeps it (or its first {@link MAX_READ_BYTES}) for the sink, `drop` forgets it, `refuse` ends the reading.
+ * `read` keeps its first {@link MAX_READ_BYTES} for the sink and `whole` all of it, `drop` forgets it, `refuse` ends the
+ * reading.
  */
-export type Verdict = 'pass' | 'cut' | 'read' | 'drop' | 'refuse'
+export type Verdict = 'pass' | 'cut' | 'read' | 'whole' | 'drop' | 'refuse'
 
 /** MessageSink decides over messages, and gets what it asked for. */
 export interface MessageSink {
@@ -60,10 +61,10 @@ export class MessageReader {
         const start = at
         at = Math.min(bytes.length, at + this.#left)
         this.#left -= at - start
-        if (this.#verdict === 'read') this.#keep(bytes.subarray(start, at))
-        if (this.#verdict === 'read' || this.#verdict === 'drop') from = at
+        if (this.#isKept) this.#keep(bytes.subarray(start, at))
+        if (this.#isKept || this.#verdict === 'drop') from = at
         if (this.#left > 0) break
-        if (this.#verdict === 'read') this.#finishRead()
+        if (this.#isKept) this.#finishRead()
         if (this.#verdict === 'cut') {
           this.sink.pass(bytes.subarray(from, at))
           from = at
@@ -84,7 +85,7 @@ export class MessageReader {
         if (!isValid) this.sink.verdict(0, length, 0)
         return
       }
-      if (this.#verdict === 'read' || this.#verdict === 'drop') {
+      if (this.#isKept || this.#verdict === 'drop') {
         if (at > from) this.sink.pass(bytes.subarray(from, at))
         from = at
       }
@@ -95,8 +96,13 @@ export class MessageReader {
     if (at < bytes.length) this.#head = Buffer.from(bytes.subarray(at))
   }
 
+  get #isKept(): boolean {
+    return this.#verdict === 'read' || this.#verdict === 'whole'
+  }
+
   #keep(part: Buffer): void {
-    const room = MAX_READ_BYTES + HEADER_BYTES - this.#keptBytes
+    const most = this.#verdict === 'whole' ? Number.POSITIVE_INFINITY : MAX_READ_BYTES + HEADER_BYTES
+    const room = most - this.#keptBytes
     if (part.length > room) this.#isCut = true
     if (room <= 0) return
     const kept = part.subarray(0, room)

@@ -1,4 +1,4 @@
-import { LessorError } from '../../errors.ts'
+import type { LessorError } from '../../errors.ts'
 import { COPY_REFUSED } from '../statement-kind.ts'
 import type { MessageSink, Verdict } from './message-reader.ts'
 import {
@@ -7,12 +7,14 @@ import {
   errorResponse,
   frontendMessage,
   HEADER_BYTES,
+  isRowDescription,
   MESSAGE,
   serverError,
   type TransactionStatus,
   transactionStatus,
 } from './protocol.ts'
 import { type DriverQuery, isExpected, type Turns } from './query.ts'
+import { resultTooLarge } from './result-limit.ts'
 
 /** OnNotify is told what was sent to a channel by NOTIFY. */
 export type OnNotify = (channel: string, payload: string) => void
@@ -33,13 +35,15 @@ export interface PipelineOptions {
   readonly maxResultBytes: number
 }
 
-/** MAX_RESULT_BYTES is the limit of one answer where none is set. */
-export const MAX_RESULT_BYTES = 64 * 1024 * 1024
 /** What a row and a value of it take in memory besides their text, as far as the limit of an answer counts it. */
 export const ROW_BYTES = 64
 export const VALUE_BYTES = 16
+/** A server reports settings and notices by itself, one at a time. */
+const MAX_UNASKED = 1_000
 /** Of what is neither row nor error; 65,535 parameters make a description of a quarter of this. */
 const MAX_MESSAGE_BYTES = 1024 * 1024
+
+const COMPLETE = backendMessage(MESSAGE.commandComplete, Buffer.from('SELECT 0\0'))
 
 /** CopyFail: who asked for rows gets none. */
 const NO_ROWS = frontendMessage('f', 'no rows\0')
@@ -65,6 +69,8 @@ export class Pipeline implements MessageSink, Turns {
   #lastError: Error | undefined
   /** Sync and Query messages that the driver may write: one for each query. */
   #unsent = 0
+  /** Messages since the last answer that belong to none. */
+  #unasked = 0
   /** Behind the last answer. */
   #status: TransactionStatus = 'I'
 
@@ -94,6 +100,7 @@ export class Pipeline implements MessageSink, Turns {
   /** add is called before the query is handed to the driver. */
   add(query: DriverQuery): void {
     this.#queries.push(query)
+    this.#unasked = 0
     this.#unsent += 1
   }
 
@@ -143,6 +150,10 @@ export class Pipeline implements MessageSink, Turns {
 
   verdict(type: number, length: number, values: number): Verdict {
     if (this.#isClosed) return 'refuse'
+    if (this.isEmpty && type !== MESSAGE.notification) {
+      this.#unasked += 1
+      if (this.#unasked > MAX_UNASKED) return this.#refuse('it goes on sending what was not asked for')
+    }
     switch (type) {
       case MESSAGE.notice:
         return 'drop'
@@ -163,9 +174,12 @@ export class Pipeline implements MessageSink, Turns {
         return 'pass'
       case MESSAGE.commandComplete:
       case MESSAGE.emptyQuery:
+        if (this.head?.onlyDescribe) return this.#refuse('a description ends as a statement that was run')
         this.#isComplete = true
         return this.#bounded(type, length)
       case MESSAGE.rowDescription:
+        this.#isComplete ||= this.head?.onlyDescribe ?? false
+        return length <= MAX_MESSAGE_BYTES ? 'whole' : this.#bounded(type, length)
       case MESSAGE.noData:
         this.#isComplete ||= this.head?.onlyDescribe ?? false
         return this.#bounded(type, length)
@@ -219,7 +233,9 @@ export class Pipeline implements MessageSink, Turns {
       query.fail(lost())
       this.violated('the driver has not settled a statement that was answered')
     } else if (!isExpected(query, status)) {
-      query.fail(new Error(TRANSACTION_CHANGED))
+      // A COMMIT that was cancelled leaves its transaction open, and says so itself.
+      if (query.hasFailed) query.finish(hasRun, { before, after: status })
+      else query.fail(new Error(TRANSACTION_CHANGED))
       this.violated('a statement has begun or ended a transaction')
     } else if (tooLarge !== undefined) query.fail(tooLarge)
     else query.finish(hasRun, { before, after: status })
@@ -230,12 +246,16 @@ export class Pipeline implements MessageSink, Turns {
     if (this.#isClosed) return
     if (type === MESSAGE.notification) this.#notify(body)
     else if (type === MESSAGE.parameterStatus) this.#options.onSetting(body)
+    else if (type === MESSAGE.rowDescription) this.#describe(body)
     else if (type === MESSAGE.copyData) this.head?.copied?.chunks.push(body)
     else {
       this.#lastError = serverError(body)
       // One that no statement is answered by comes before the server hangs up.
       if (this.isEmpty) return
       this.#isComplete = true
+      // Else the driver goes on counting rows from where this answer stopped (postgres.js 3.4, `rows` in
+      // src/connection.js), and the next one begins with as many holes.
+      if (this.#bytes > 0) this.pass(COMPLETE)
       // What is too long for an error is cut off: its first fields say what it is.
       this.pass(isCut ? errorResponse(errorFields(body)) : backendMessage(type, body))
     }
@@ -268,6 +288,12 @@ export class Pipeline implements MessageSink, Turns {
     return 'drop'
   }
 
+  /** The driver would look for the end of a name that has none for ever (postgres.js 3.4, RowDescription). */
+  #describe(body: Buffer): void {
+    if (isRowDescription(body)) this.pass(backendMessage(MESSAGE.rowDescription, body))
+    else this.#refuse('its description of a row is not one')
+  }
+
   #notify(body: Buffer): void {
     const [channel = '', payload = ''] = body.toString('utf8', 4).split('\0')
     this.#options.onNotify?.(channel, payload)
@@ -292,10 +318,3 @@ export function connectionClosed(cause?: Error): Error {
 }
 
 const lost = connectionClosed
-
-function resultTooLarge(limit: number): LessorError {
-  return new LessorError(
-    'RESULT_TOO_LARGE',
-    `The answer is larger than MAX_RESULT_BYTES (${limit}); ask for fewer rows or columns. The statement may have taken effect.`,
-  )
-}

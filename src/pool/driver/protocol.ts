@@ -87,6 +87,22 @@ export function backendMessage(type: number, body: Buffer = Buffer.alloc(0)): Bu
 /** TERMINATE ends a session. */
 export const TERMINATE = frontendMessage('X')
 
+/** What stands behind a column's name: table, number, type, size, modifier, format. */
+const COLUMN_BYTES = 18
+
+/** isRowDescription says whether a body has as many columns as it says, each with the end of its name and all behind it. */
+export function isRowDescription(body: Buffer): boolean {
+  if (body.length < 2) return false
+  let at = 2
+  for (let left = body.readUInt16BE(0); left > 0; left--) {
+    const end = body.indexOf(0, at)
+    if (end === -1) return false
+    at = end + 1 + COLUMN_BYTES
+    if (at > body.length) return false
+  }
+  return at === body.length
+}
+
 /** errorFields reads the fields of an ErrorResponse by their one-letter names; a field that is cut off ends there. */
 export function errorFields(body: Buffer): ReadonlyMap<string, string> {
   const fields = new Map<string, string>()

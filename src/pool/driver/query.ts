@@ -1,4 +1,5 @@
 import type { Rows } from '../contract.ts'
+import { errorCode } from '../driver-errors.ts'
 import type { TransactionStatus } from './protocol.ts'
 
 /** QueryText is what the driver makes a query of. */
@@ -22,8 +23,8 @@ export interface Statuses {
 /** Receiver hears once how a query has ended, when the server is ready for the next one. */
 export interface Receiver {
   answered(rows: Rows, statuses: Statuses): void
-  /** The server refused it, the answer was not accepted, or the connection was lost. */
-  failed(error: Error): void
+  /** The server refused it, with `statuses`; or the answer was not accepted, or the connection was lost. */
+  failed(error: Error, statuses?: Statuses): void
   /** The server refused it before it ran, since its prepared plan is gone or no longer fits. */
   stale(error: Error): void
 }
@@ -120,6 +121,10 @@ export class DriverQuery {
     return this.#words === 1 || (this.onlyDescribe && this.#error === undefined && this.#words === 2)
   }
 
+  get hasFailed(): boolean {
+    return this.#error !== undefined
+  }
+
   /** Called by the driver. What it gives for a description is the statement first, and rows at the end. */
   resolve(rows: Rows): void {
     this.#words += 1
@@ -153,9 +158,18 @@ export class DriverQuery {
   /** finish tells the receiver what has come of it. `hasRun` is whether the server had begun to execute it. */
   finish(hasRun: boolean, statuses: Statuses): void {
     if (this.#error !== undefined) {
-      if (this.#isStale && !hasRun) this.#receiver.stale(this.#error)
-      else this.#receiver.failed(this.#error)
-    } else if (this.#rows !== undefined) this.#receiver.answered(mended(this.#rows), statuses)
+      if (!hasRun && (this.#isStale || this.#isOutdated(this.#error))) this.#receiver.stale(this.#error)
+      else this.#receiver.failed(this.#error, statuses)
+    } else if (this.#rows !== undefined) this.#receiver.answered(this.#rows, statuses)
+  }
+
+  /**
+   * What was prepared is parsed again after a change of a table, with the types that its parameters had: then names, functions
+   * or operators are missing (class 42) that a description would find. A right that is missing (42501) stays so.
+   */
+  #isOutdated(error: Error): boolean {
+    const code = errorCode(error) ?? ''
+    return this.prepared === true && code.startsWith('42') && code !== '42501'
   }
 
   /** fail tells the receiver that there is no answer, or none that counts. */
@@ -173,16 +187,4 @@ const FORMS = {
 /** isExpected says whether a query may leave the session in this status. */
 export function isExpected({ expected }: DriverQuery, status: TransactionStatus): boolean {
   return expected.includes(status)
-}
-
-/**
- * A statement that fails after some of its rows leaves their number behind in the driver, and the next
- * result on the connection begins with as many holes (postgres.js 3.4, `rows` in src/connection.js).
- */
-function mended(rows: Rows): Rows {
-  if (!Array.isArray(rows) || rows.length === 0 || 0 in rows) return rows
-  let holes = 0
-  while (holes < rows.length && !(holes in rows)) holes++
-  rows.splice(0, holes)
-  return rows
 }

@@ -1,5 +1,6 @@
 import { LessorError } from '../../errors.ts'
 import type { Rows, Running } from '../contract.ts'
+import { errorCode } from '../driver-errors.ts'
 import type { StatementText } from '../statement-text.ts'
 import { beginBound, transactionText } from './commands.ts'
 import type { DriverQuery, Expected, QueryOptions, QueryText, Receiver, Statuses } from './query.ts'
@@ -7,16 +8,22 @@ import { decodeRows } from './rows.ts'
 
 /** Line is the connection that a run is on. */
 export interface Line {
+  /** Limit of one answer. */
+  readonly maxResultBytes: number
   /** Hands a query to the driver, behind those before it. */
   send(text: QueryText, receiver: Receiver, options: QueryOptions): DriverQuery
   /** Whether a text is prepared on the connection, or may be. */
-  prepares(text: string): boolean
+  prepares(statement: StatementText, hints: readonly number[]): boolean
   /** Describes the run's statement again and sends it once more. */
   sendAgain(run: StatementRun): void
   /** Takes back a run that is not sent yet, or asks the server to stop the one that it works on. */
   cancel(run: Run): Promise<void>
   /** Why a query's answer will be refused, though it still comes. */
   refusalOf(query: DriverQuery): LessorError | undefined
+  /** Describes the run's statement again when it comes next. */
+  forget(run: StatementRun): void
+  /** Takes nothing more: what is left in the session is not known. */
+  spend(): void
 }
 
 /** What a statement of a transaction leaves behind: it goes on, or has failed. */
@@ -81,7 +88,8 @@ export abstract class StatementRun extends Run implements Receiver {
     return {
       text,
       args,
-      form: isPlanned && !this.#isSecond && this.line.prepares(text) ? 'prepared' : 'once',
+      form:
+        isPlanned && !this.#isSecond && this.line.prepares(this.statement, this.hints) ? 'prepared' : 'once',
     }
   }
 
@@ -99,7 +107,7 @@ export abstract class StatementRun extends Run implements Receiver {
 
   protected finish(rows: Rows): void {
     try {
-      this.resolve(decodeRows(rows))
+      this.resolve(decodeRows(rows, this.line.maxResultBytes))
     } catch (error) {
       this.reject(error as Error)
     }
@@ -108,7 +116,7 @@ export abstract class StatementRun extends Run implements Receiver {
   /** Nothing of it has taken effect: it was refused before it ran. The second time that is its answer. */
   protected tryAgain(error: Error): void {
     if (this.#isSecond) {
-      this.reject(schemaChanged(error))
+      this.reject(refusedOf(error))
       return
     }
     this.#isSecond = true
@@ -142,8 +150,10 @@ class PlainRun extends StatementRun {
 
   stale(error: Error): void {
     // The transaction has failed by it; only who began it can begin it again.
-    if (this.describedIn === INSIDE) this.reject(schemaChanged(error))
-    else this.tryAgain(error)
+    if (this.describedIn === INSIDE) {
+      this.line.forget(this)
+      this.reject(refusedOf(error))
+    } else this.tryAgain(error)
   }
 }
 
@@ -162,7 +172,7 @@ class BoundRun extends StatementRun {
   #isStale = false
   readonly #begin: Receiver = {
     answered: () => {},
-    failed: (error) => this.failed(error),
+    failed: (error, statuses) => this.#unbegun(error, statuses),
     stale: (error) => this.failed(error),
   }
   readonly #commit: Receiver = {
@@ -199,7 +209,15 @@ class BoundRun extends StatementRun {
     this.#failure ??= error
   }
 
+  /** Where BEGIN itself failed, and not what follows it, the statement was in no transaction. */
+  #unbegun(error: Error, statuses: Statuses | undefined): void {
+    if (statuses?.after === 'I') this.line.spend()
+    this.failed(error)
+  }
+
+  /** The COMMIT failed, or the reset behind it: then the session is as the statement has left it. */
   #lost(error: Error): void {
+    if (!isOfCommit(error)) this.line.spend()
     this.reject(this.#failure ?? error)
   }
 
@@ -212,6 +230,16 @@ class BoundRun extends StatementRun {
       this.reject(new Error('bug: a statement ran outside of the transaction that binds it'))
     } else this.finish(this.#rows)
   }
+}
+
+/** Class 23, a deferred constraint, and class 40, a serialization failure, are refusals of the COMMIT itself. */
+function isOfCommit(error: Error): boolean {
+  return /^(23|40)/.test(errorCode(error) ?? '')
+}
+
+/** What was refused for a name is told as the server says it. */
+function refusedOf(error: Error): Error {
+  return errorCode(error)?.startsWith('42') ? error : schemaChanged(error)
 }
 
 function schemaChanged(cause: Error): LessorError {

@@ -64,8 +64,12 @@ export class Session {
       this.#resolveClosed()
     }
     socket.on('error', broken)
-    socket.on('end', () => broken())
-    socket.on('data', (chunk: Buffer) => this.#reader.feed(chunk))
+    socket.on('end', () => {
+      broken()
+      // All that the server has sent is here; one that no longer reads would keep the socket open for good.
+      socket.destroy()
+    })
+    socket.on('data', (chunk: Buffer) => this.#feed(chunk))
     // openSocket has paused it.
     socket.resume()
     // A socket that has closed already has emitted its event.
@@ -80,7 +84,7 @@ export class Session {
 
   /**
    * logIn resolves when the server is ready for statements.
-   * @throws the server's error, with `code`, its SQLSTATE; Error with code SCRAM_REFUSED,
+   * @throws the server's error, with `code`, its SQLSTATE, and `isAuthenticated`, whether the password was right by then; Error with code SCRAM_REFUSED,
    *   AUTHENTICATION_UNSUPPORTED, PROTOCOL_VIOLATION or CONNECTION_CLOSED
    */
   async logIn({ user, password, database, parameters }: LogIn): Promise<void> {
@@ -92,7 +96,7 @@ export class Session {
       const { type, body } = await exchange.next()
       switch (type) {
         case MESSAGE.errorResponse:
-          throw serverError(body)
+          throw Object.assign(serverError(body), { isAuthenticated: exchange.isAuthenticated })
         case MESSAGE.parameterStatus:
           this.note(body)
           break
@@ -148,6 +152,16 @@ export class Session {
     this.#socket.destroy()
   }
 
+  /** What goes wrong here has no caller: it ends the session, and nothing else. */
+  #feed(chunk: Buffer): void {
+    try {
+      this.#reader.feed(chunk)
+    } catch (error) {
+      this.failure ??= error as Error
+      this.destroy()
+    }
+  }
+
   /** note takes note of a setting that the server reports, from the body of a ParameterStatus. */
   note(body: Buffer): void {
     const [name = '', value = ''] = body.toString('utf8').split('\0')
@@ -176,6 +190,7 @@ export class Session {
         return this.write(frontendMessage('p', `md5${hashed}\0`))
       }
       case AUTHENTICATION.sasl: {
+        exchange.beginScram()
         const mechanisms = data.toString('latin1').split('\0')
         if (!mechanisms.includes(MECHANISM))
           throw unsupported(`SASL ${mechanisms.filter(Boolean).join(', ')}`)
@@ -185,7 +200,6 @@ export class Session {
         return this.write(frontendMessage('p', Buffer.concat([Buffer.from(`${MECHANISM}\0`), length, first])))
       }
       case AUTHENTICATION.saslContinue:
-        exchange.beginScram()
         return this.write(frontendMessage('p', await scram.final(data.toString('utf8'))))
       case AUTHENTICATION.saslFinal:
         scram.verify(data.toString('utf8'))

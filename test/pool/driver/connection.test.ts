@@ -161,6 +161,22 @@ for (const [what, ddl] of [
   )
 }
 
+t.test('a parameter goes by the type that its column has now', async (t) => {
+  const { connection, admin } = await setUp(t)
+  await admin.script(`create table things (a integer); insert into things values (1)`)
+  const find = sql`select 1 as one from things where a = ${'1'}`
+  for (let i = 0; i < 2; i++) t.strictSame(await outcome(connection.run(find)), [{ one: 1 }])
+  await admin.script('alter table things alter column a type text')
+  for (let i = 0; i < 2; i++) t.strictSame(await outcome(connection.run(find)), [{ one: 1 }])
+  await admin.script('alter table things alter column a type integer using a::integer')
+  await connection.command('begin').result
+  t.equal(await outcome(connection.run(find)), '42883')
+  await connection.command('rollback').result
+  t.strictSame(await outcome(connection.run(find)), [{ one: 1 }], 'the transaction can be tried again')
+  await admin.script('drop table things')
+  for (let i = 0; i < 2; i++) t.equal(await outcome(connection.run(find)), '42P01')
+})
+
 t.test('a statement that is no longer prepared is prepared again, beside all others', async (t) => {
   const { connection } = await setUp(t)
   for (const binding of [undefined, TENANT]) {
@@ -194,6 +210,37 @@ t.test('what a name stands for may change between two runs of one text', async (
     await connection.command('commit').result
     await connection.script('deallocate p')
   }
+})
+
+t.test('parameters are written by the types that the statement has now', async (t) => {
+  const list = [1, 2] as unknown as readonly string[]
+  const { connection, admin } = await setUp(t)
+  await admin.script(`
+    create table things (a integer[]);
+    create procedure note(inout a integer[]) language sql as 'select a';`)
+  const add = sql`insert into things values (${list}) returning a`
+  const call = sql`call note(${list})`
+  for (let i = 0; i < 2; i++) {
+    t.strictSame(await outcome(connection.run(add)), [{ a: [1, 2] }])
+    t.strictSame(await outcome(connection.run(call)), [{ a: [1, 2] }])
+  }
+  await admin.script(`
+    alter table things alter a type jsonb using '[1,2]';
+    drop procedure note;
+    create procedure note(inout a jsonb) language sql as 'select a';`)
+  t.strictSame(await outcome(connection.run(add)), [{ a: [1, 2] }])
+  t.strictSame(await outcome(connection.run(call)), [{ a: [1, 2] }])
+})
+
+t.test('a description that is refused is answered to its statement, once', async (t) => {
+  const { connection } = await setUp(t)
+  const runs = [
+    connection.run(sql`selec ${1}`),
+    connection.run(nonce(1)),
+    connection.run(sql`select ${1} from nothing`, TENANT),
+    connection.run(nonce(2), TENANT),
+  ]
+  t.strictSame(await Promise.all(runs.map(outcome)), ['42601', answerOf(1), '42P01', answerOf(2)])
 })
 
 t.test('in a transaction a stale plan fails the transaction, with an error that says so', async (t) => {
@@ -277,6 +324,26 @@ t.test('an answer of 300 MB takes no more memory than its limit and what passes 
   )
   clearInterval(timer)
   t.ok(peak < 100_000_000, `${peak} bytes more than before`)
+})
+
+t.test('what JSON and arrays would become in memory counts as well', async (t) => {
+  const { connection } = await setUp(t, 1_000_000)
+  const runs = [
+    connection.run(sql`select json_agg('{}'::json) as list from generate_series(1, 50000)`),
+    connection.run(sql`select array_agg(array[i]) as list from generate_series(1, 50000) i`),
+    connection.run(sql`select array_agg(i) as list from generate_series(1, 100000) i`),
+    connection.run(nonce(1)),
+    connection.run(sql`select array_agg(i) as list from generate_series(1, 3) i`),
+    connection.run(sql`select jsonb_build_object('a', repeat('x', 500000)) -> 'a' as text`),
+  ]
+  t.strictSame(await Promise.all(runs.map(outcome)), [
+    'RESULT_TOO_LARGE',
+    'RESULT_TOO_LARGE',
+    'RESULT_TOO_LARGE',
+    answerOf(1),
+    [{ list: [1, 2, 3] }],
+    [{ text: 'x'.repeat(500_000) }],
+  ])
 })
 
 t.test('while an answer that is refused still comes, its statement can be known and cancelled', async (t) => {

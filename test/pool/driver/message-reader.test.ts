@@ -117,7 +117,7 @@ t.test('messages are told apart and dealt with alike, however they are cut into 
 t.test('of a message that is read no more is kept than may be', async (t) => {
   const sink = new Sink(VERDICTS)
   const reader = new MessageReader(sink)
-  for (const length of [MAX_READ_BYTES, MAX_READ_BYTES + 1, 3 * MAX_READ_BYTES]) {
+  for (const length of [MAX_READ_BYTES, MAX_READ_BYTES + 1, 3 * MAX_READ_BYTES, 5]) {
     const bytes = backendMessage(MESSAGE.errorResponse, Buffer.alloc(length, 'x'))
     for (let at = 0; at < bytes.length; at += 1_000) reader.feed(bytes.subarray(at, at + 1_000))
   }
@@ -127,6 +127,7 @@ t.test('of a message that is read no more is kept than may be', async (t) => {
       [MAX_READ_BYTES, false],
       [MAX_READ_BYTES, true],
       [MAX_READ_BYTES, true],
+      [5, false],
     ],
   )
 })

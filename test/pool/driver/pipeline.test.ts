@@ -244,8 +244,9 @@ t.test('what cannot be an answer is refused by its head, before a byte of it is 
   for (const [type, length, verdict] of [
     [MESSAGE.readyForQuery, 6, 'cut'],
     [MESSAGE.readyForQuery, 7, 'refuse'],
+    [MESSAGE.rowDescription, MB, 'whole'],
+    [MESSAGE.rowDescription, MB + 1, 'refuse'],
     ...[
-      MESSAGE.rowDescription,
       MESSAGE.noData,
       MESSAGE.parseComplete,
       MESSAGE.parameterDescription,

@@ -1,10 +1,14 @@
+import { createHook } from 'node:async_hooks'
 import { createHash, createHmac, pbkdf2Sync, randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
-import { MESSAGE } from '../../../src/pool/driver/protocol.ts'
-import { errorCode } from '../../../src/pool/driver-errors.ts'
+import { backendMessage, MESSAGE } from '../../../src/pool/driver/protocol.ts'
+import { Session } from '../../../src/pool/driver/session.ts'
+import { errorCode, failureOf, openError } from '../../../src/pool/driver-errors.ts'
 import { openConnection } from '../../../src/pool/open-connection.ts'
-import { sql } from '../../../src/pool/statement.ts'
+import { type Statement, sql } from '../../../src/pool/statement.ts'
 import { Secret } from '../../../src/secret.ts'
 import { testDatabase } from '../../support/database.ts'
 import { targetOf } from '../../support/target.ts'
@@ -160,6 +164,23 @@ for (const [what, code, script] of [
     },
   ],
   [
+    'sends more settings at once than there are',
+    'PROTOCOL_VIOLATION',
+    async (peer: Peer) => {
+      await peer.next()
+      const setting = backendMessage(MESSAGE.parameterStatus, Buffer.from('a\0b\0'))
+      peer.socket.end(Buffer.concat(Array.from({ length: 401 }, () => setting)))
+    },
+  ],
+  [
+    'sends a key for cancel requests that is too short',
+    'PROTOCOL_VIOLATION',
+    async (peer: Peer) => {
+      await peer.next()
+      peer.send(MESSAGE.backendKeyData, Buffer.alloc(7))
+    },
+  ],
+  [
     'sends a request for authentication that is cut off',
     'PROTOCOL_VIOLATION',
     async (peer: Peer) => {
@@ -211,13 +232,14 @@ t.test('a login that is given up writes nothing more, and waits until the server
   const reason = new Error('too late')
   const heard: string[] = []
   const { promise: isAsked, resolve: asked } = Promise.withResolvers<void>()
-  const { promise: hangsUp, resolve: hangUp } = Promise.withResolvers<void>()
   let hasHungUp = false
   const target = await fakeServer(t, async (peer) => {
     peer.socket.on('data', (chunk: Buffer) => heard.push(chunk.toString('latin1')))
-    peer.socket.removeAllListeners('end')
+    peer.socket.allowHalfOpen = true
+    const ended = once(peer.socket, 'end')
     asked()
-    await hangsUp
+    await ended
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate)
     // What would make a client go on.
     peer.send(MESSAGE.authentication, authentication(3))
     hasHungUp = true
@@ -228,9 +250,163 @@ t.test('a login that is given up writes nothing more, and waits until the server
   await isAsked
   while (heard.length === 0) await new Promise(setImmediate)
   controller.abort(reason)
-  setImmediate(hangUp)
   t.strictSame(await opening, { error: reason, hasHungUp: true })
   t.equal(heard.length, 1, 'the start-up packet and nothing else')
+})
+
+t.test('a login that is given up while it hashes writes nothing either, when it has its hash', async (t) => {
+  const reason = new Error('too late')
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+  const { promise: isHashed, resolve: hashed } = Promise.withResolvers<void>()
+  let id: number | undefined
+  const hook = createHook({
+    init(asyncId, type) {
+      if (type !== 'PBKDF2REQUEST' || id !== undefined) return
+      id = asyncId
+      begin()
+    },
+    after(asyncId) {
+      if (asyncId === id) hashed()
+    },
+  })
+  hook.enable()
+  t.teardown(() => hook.disable())
+  let hasHungUp = false
+  const target = await fakeServer(t, async (peer) => {
+    const { nonce } = await scramStart(peer)
+    peer.socket.allowHalfOpen = true
+    peer.send(MESSAGE.authentication, authentication(CONTINUE, `r=${nonce}x,s=${SALT},i=4096`))
+    await isHashed
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+    hasHungUp = true
+    peer.socket.end()
+  })
+  const controller = new AbortController()
+  const opening = openConnection(target, controller.signal).catch((error: unknown) => ({ error, hasHungUp }))
+  await begun
+  controller.abort(reason)
+  t.strictSame(await opening, { error: reason, hasHungUp: true })
+})
+
+t.test('a login that we refuse is over when the server has hung up as well', async (t) => {
+  let hasHungUp = false
+  const target = await fakeServer(t, async (peer) => {
+    const { nonce } = await scramStart(peer)
+    peer.socket.allowHalfOpen = true
+    const ended = once(peer.socket, 'end')
+    peer.send(MESSAGE.authentication, authentication(CONTINUE, `r=${nonce}x,s=${SALT},i=0`))
+    await ended
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+    hasHungUp = true
+    peer.socket.end()
+  })
+  const opening = openConnection(target, never).catch((error: unknown) => [errorCode(error), hasHungUp])
+  t.strictSame(await opening, ['SCRAM_REFUSED', true])
+})
+
+/** session is one whose server does with its socket what the test says. */
+async function sessionOf(t: Test): Promise<{ session: Session; socket: Socket; peer: Peer }> {
+  const { promise, resolve } = Promise.withResolvers<Peer>()
+  const { host, port } = await fakeServer(t, async (peer) => resolve(peer))
+  const socket = connect(port, host)
+  await once(socket, 'connect')
+  t.teardown(() => socket.destroy())
+  return { session: new Session(socket), socket, peer: await promise }
+}
+
+t.test('a session on a socket that has closed already is closed', async (t) => {
+  const { socket } = await sessionOf(t)
+  socket.destroy()
+  await once(socket, 'close')
+  const session = new Session(socket)
+  t.equal(session.isBroken, true)
+  const closed = session.closed.then(() => 'closed')
+  t.equal(await Promise.race([closed, new Promise(setImmediate)]), 'closed')
+})
+
+t.test('a session is broken as soon as its server has hung up', async (t) => {
+  const { session, socket, peer } = await sessionOf(t)
+  const seen: boolean[] = []
+  socket.on('end', () => seen.push(session.isBroken))
+  socket.on('close', () => seen.push(session.isBroken))
+  t.equal(session.isBroken, false)
+  peer.socket.end()
+  await session.closed
+  t.strictSame(seen, [true, true])
+})
+
+t.test('a session that is closed says goodbye', async (t) => {
+  const { promise: said, resolve: say } = Promise.withResolvers<string>()
+  const target = await fakeServer(t, async (peer) => {
+    await greet(peer)
+    say(
+      await peer.next().then(
+        ({ type }) => type,
+        () => 'nothing',
+      ),
+    )
+  })
+  const connection = await openConnection(target, never)
+  await connection.close()
+  t.equal(await said, 'X')
+})
+
+const READY = backendMessage(MESSAGE.readyForQuery, Buffer.from('I'))
+const LET_IN = backendMessage(MESSAGE.authentication, authentication(0))
+
+function setting(name: string, value: string): Buffer {
+  return backendMessage(MESSAGE.parameterStatus, Buffer.from(`${name}\0${value}\0`))
+}
+
+t.test('what comes right behind the log-in belongs to no log-in, and hurts nothing', async (t) => {
+  const notification = backendMessage(MESSAGE.notification, Buffer.from('\0\0\0\x07room\0said\0'))
+  const target = await fakeServer(t, async (peer) => {
+    await peer.next()
+    peer.socket.write(Buffer.concat([LET_IN, READY, notification]))
+    await peer.next()
+    peer.socket.end(
+      Buffer.concat([backendMessage(MESSAGE.commandComplete, Buffer.from('SELECT 0\0')), READY]),
+    )
+  })
+  const connection = await openConnection(target, never)
+  await connection.script('select from nothing')
+  await connection.lost
+})
+
+t.test('whether a session takes writes is what its server has reported last', async (t) => {
+  const standby = await fakeServer(t, async (peer) => {
+    await peer.next()
+    peer.socket.write(Buffer.concat([LET_IN, setting('in_hot_standby', 'on'), READY]))
+    await peer.next()
+  })
+  await t.rejects(openConnection(standby, never), { code: 'NO_PRIMARY' })
+
+  const complete = backendMessage(MESSAGE.commandComplete, Buffer.from('SET\0'))
+  const target = await fakeServer(t, async (peer) => {
+    await peer.next()
+    const settings = [setting('in_hot_standby', 'off'), setting('default_transaction_read_only', 'off')]
+    peer.socket.write(Buffer.concat([LET_IN, ...settings, READY]))
+    for (const [name, value] of [
+      ['default_transaction_read_only', 'on'],
+      ['in_hot_standby', 'on'],
+      ['TimeZone', 'UTC'],
+      ['in_hot_standby', 'off'],
+      ['default_transaction_read_only', 'off'],
+    ] as const) {
+      await peer.next()
+      peer.socket.write(Buffer.concat([complete, setting(name, value), READY]))
+    }
+    await peer.next()
+  })
+  const connection = await openConnection(target, never)
+  const seen = [connection.standing]
+  for (let i = 0; i < 5; i++) {
+    await connection.script('set')
+    seen.push(connection.standing)
+  }
+  t.strictSame(seen, ['writable', 'read-only', 'standby', 'standby', 'read-only', 'writable'])
+  connection.destroy()
+  await connection.lost
 })
 
 /** A login of its own, whose verifier it has set by itself. */
@@ -306,6 +482,21 @@ for (const [what, type, body] of [
   ['a message of a type that there is not', 0x21, Buffer.from('?')],
   ['a description that is longer than any', MESSAGE.rowDescription, Buffer.alloc(2_000_000)],
   ['a row that is too short for one', MESSAGE.dataRow, Buffer.from([0])],
+  [
+    'a description whose name has no end',
+    MESSAGE.rowDescription,
+    Buffer.concat([Buffer.from([0, 1]), Buffer.from('abc')]),
+  ],
+  [
+    'a description of fewer columns than it says',
+    MESSAGE.rowDescription,
+    Buffer.concat([Buffer.from([0, 2, 0x61, 0]), Buffer.alloc(18)]),
+  ],
+  [
+    'a description with something behind it',
+    MESSAGE.rowDescription,
+    Buffer.concat([Buffer.from([0, 1, 0x61, 0]), Buffer.alloc(19)]),
+  ],
   ['a ReadyForQuery with a status that there is not', MESSAGE.readyForQuery, Buffer.from('X')],
   ['a ReadyForQuery without an answer', MESSAGE.readyForQuery, Buffer.from('I')],
 ] as const) {
@@ -340,4 +531,94 @@ t.test('a row without a statement is no answer, and ends the session', async (t)
   resolve()
   await connection.lost
   t.notOk(connection.isUsable)
+})
+
+for (const type of [MESSAGE.commandComplete, MESSAGE.emptyQuery]) {
+  t.test(
+    `a server that answers a description with message ${type} is left, and who waits is told`,
+    async (t) => {
+      const target = await fakeServer(t, async (peer) => {
+        await greet(peer)
+        await peer.next()
+        peer.send(type, Buffer.from('SELECT 1\0'))
+        peer.send(MESSAGE.readyForQuery, Buffer.from('I'))
+      })
+      const connection = await openConnection(target, never)
+      const error: unknown = await connection.run(sql`select ${'a'}::text`).result.catch((reason) => reason)
+      t.equal(errorCode(error), 'CONNECTION_CLOSED')
+      await connection.lost
+    },
+  )
+}
+
+t.test(
+  'a server that hangs up and reads no more is left at once, whatever is still to be sent',
+  async (t) => {
+    const { promise: isOpen, resolve } = Promise.withResolvers<void>()
+    const target = await fakeServer(t, async (peer) => {
+      await greet(peer)
+      peer.socket.pause()
+      await isOpen
+      peer.socket.end()
+    })
+    const connection = await openConnection(target, never)
+    const large = connection.run(statementOf(`select '${'x'.repeat(20_000_000)}'`))
+    resolve()
+    const error: unknown = await large.result.catch((reason) => reason)
+    t.equal(errorCode(error), 'CONNECTION_CLOSED')
+    await connection.lost
+  },
+)
+
+function statementOf(text: string): Statement {
+  return sql(Object.assign([text], { raw: [text] }) as unknown as TemplateStringsArray)
+}
+
+t.test('a server that floods the log-in, or an idle session, is left', async (t) => {
+  const flood = async (peer: Peer) => {
+    for (let i = 0; i < 5_000; i++) peer.send(MESSAGE.parameterStatus, Buffer.from('a\0b\0'))
+  }
+  const early = await fakeServer(t, async (peer) => {
+    await peer.next()
+    await flood(peer)
+  })
+  await t.rejects(openConnection(early, never), { code: 'PROTOCOL_VIOLATION' })
+  const { promise: isOpen, resolve } = Promise.withResolvers<void>()
+  const late = await fakeServer(t, async (peer) => {
+    await greet(peer)
+    await isOpen
+    await flood(peer)
+  })
+  const connection = await openConnection(late, never)
+  resolve()
+  await connection.lost
+  t.notOk(connection.isUsable)
+})
+
+t.test('a server that asks for SCRAM and lets in without it is refused', async (t) => {
+  const target = await fakeServer(t, async (peer) => {
+    await peer.next()
+    peer.send(MESSAGE.authentication, authentication(SASL, 'SCRAM-SHA-256\0\0'))
+    peer.send(MESSAGE.authentication, authentication(0))
+    peer.send(MESSAGE.readyForQuery, Buffer.from('I'))
+  })
+  await t.rejects(openConnection(target, never), { code: 'PROTOCOL_VIOLATION' })
+})
+
+t.test('what a role has set for itself fails its own login, and is no failure of the server', async (t) => {
+  const target = await ownVerifier(t, () => '')
+  const admin = postgres((await testDatabase(t)).url, { max: 1, onnotice: () => {} })
+  t.teardown(() => admin.end())
+  const failure = async () => {
+    const error: unknown = await openConnection(target, never).catch((reason) => reason)
+    return failureOf(openError(error))
+  }
+  await admin.unsafe(`alter role ${target.user} password 'pencil' connection limit 0`)
+  t.strictSame(await failure(), { scope: 'tenant', code: '53300' })
+  await admin
+    .unsafe(`alter role ${target.user} connection limit -1 set local_preload_libraries = 'nope'`)
+    .catch(() => {})
+  await admin.unsafe(`alter role ${target.user} connection limit -1`)
+  await admin.unsafe(`alter role ${target.user} set local_preload_libraries = 'nope'`)
+  t.strictSame(await failure(), { scope: 'tenant', code: '58P01' })
 })
