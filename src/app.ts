@@ -79,6 +79,8 @@ function createApp(
     // How long a client may take to send its header; lifetime-plugin.ts sees to the rest.
     requestTimeout: http.requestTimeoutMs,
     keepAliveTimeout: http.keepAliveTimeoutMs,
+    // A client that reads no answer is cut when nothing has moved for longer than any request may take.
+    connectionTimeout: 2 * http.requestTimeoutMs,
     // Migrations and the embedded database take the time they take.
     pluginTimeout: 0,
     // Requests that arrive on open connections while the app closes are still served.

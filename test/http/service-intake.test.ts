@@ -149,3 +149,21 @@ t.test('a slow body gets 408, a slow header too, and neither is an error of the 
     [],
   )
 })
+
+t.test('a client that reads no answer is cut, and its answers are given up', async (t) => {
+  const quick = await testApp(t, { REQUEST_TIMEOUT_MS: '400' })
+  const quickPort = Number(new URL(await quick.listen()).port)
+  const socket = connect(quickPort, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.pause()
+  const closed = once(socket, 'close')
+  socket.on('error', () => {})
+  // More than the buffers of both sides hold.
+  socket.write('GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(60))
+  const open = () =>
+    new Promise<number>((resolve) => quick.app.server.getConnections((_, count) => resolve(count)))
+  while ((await open()) === 0) await new Promise(setImmediate)
+  while ((await open()) > 0) await new Promise(setImmediate)
+  socket.resume()
+  await closed
+})
