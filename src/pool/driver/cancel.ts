@@ -22,7 +22,7 @@ export async function sendCancelRequest(target: SocketTarget, key: BackendKey): 
   await closed
 }
 
-/** Nobody waits for a cancel request in a network that has fallen silent, so its socket must end by itself. */
+/** A cancel request in a network that has fallen silent gets no answer, so its socket must end by itself. */
 function endInTime(socket: Socket): void {
   const timer = setTimeout(() => socket.destroy(), CANCEL_MS)
   socket.once('close', () => clearTimeout(timer))
