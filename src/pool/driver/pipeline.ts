@@ -252,6 +252,11 @@ export class Pipeline implements MessageSink, Turns {
       this.#lastError = serverError(body)
       // One that no statement is answered by comes before the server hangs up.
       if (this.isEmpty) return
+      if (this.head?.onlyDescribe && this.#isComplete) {
+        // The driver has ended the description by its Sync, and would send another one for the error.
+        this.head.refuse(this.#lastError)
+        return
+      }
       this.#isComplete = true
       // Else the driver goes on counting rows from where this answer stopped (postgres.js 3.4, `rows` in
       // src/connection.js), and the next one begins with as many holes.

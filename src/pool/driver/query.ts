@@ -97,6 +97,8 @@ export class DriverQuery {
   #rows: Rows | undefined
   #error: Error | undefined
   #isStale = false
+  /** An error that the driver was not told of. */
+  #refusal: Error | undefined
   /** How often the driver has spoken; once is right, and twice for a description. */
   #words = 0
 
@@ -123,6 +125,11 @@ export class DriverQuery {
 
   get hasFailed(): boolean {
     return this.#error !== undefined
+  }
+
+  /** refuse is for a description that was complete and failed behind that, as by a time limit. */
+  refuse(error: Error): void {
+    this.#refusal ??= error
   }
 
   /** Called by the driver. What it gives for a description is the statement first, and rows at the end. */
@@ -160,7 +167,8 @@ export class DriverQuery {
     if (this.#error !== undefined) {
       if (!hasRun && (this.#isStale || this.#isOutdated(this.#error))) this.#receiver.stale(this.#error)
       else this.#receiver.failed(this.#error, statuses)
-    } else if (this.#rows !== undefined) this.#receiver.answered(this.#rows, statuses)
+    } else if (this.#refusal !== undefined) this.#receiver.failed(this.#refusal, statuses)
+    else if (this.#rows !== undefined) this.#receiver.answered(this.#rows, statuses)
   }
 
   /**

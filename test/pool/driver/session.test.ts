@@ -622,3 +622,29 @@ t.test('what a role has set for itself fails its own login, and is no failure of
   await admin.unsafe(`alter role ${target.user} set local_preload_libraries = 'nope'`)
   t.strictSame(await failure(), { scope: 'tenant', code: '58P01' })
 })
+
+t.test(
+  'a description that fails behind its end, as by a time limit, costs its statement alone',
+  async (t) => {
+    const types: string[] = []
+    const target = await fakeServer(t, async (peer) => {
+      await greet(peer)
+      for (let i = 0; i < 3; i++) types.push((await peer.next()).type)
+      peer.send(MESSAGE.parameterDescription, Buffer.from([0, 1, 0, 0, 0, 25]))
+      peer.send(MESSAGE.rowDescription, Buffer.from([0, 0]))
+      peer.send(MESSAGE.errorResponse, Buffer.from('SERROR\0VERROR\0C57014\0Mstatement timeout\0\0'))
+      types.push((await peer.next()).type)
+      peer.send(MESSAGE.readyForQuery, Buffer.from('I'))
+      types.push((await peer.next()).type)
+      peer.send(MESSAGE.commandComplete, Buffer.from('SELECT 0\0'))
+      peer.send(MESSAGE.readyForQuery, Buffer.from('I'))
+      await peer.next()
+    })
+    const connection = await openConnection(target, never)
+    await t.rejects(connection.run(sql`select ${'a'}::text`).result, { code: '57014', name: 'PostgresError' })
+    await connection.script('select 1')
+    t.strictSame(types, ['P', 'D', 'H', 'S', 'Q'])
+    connection.destroy()
+    await connection.lost
+  },
+)
