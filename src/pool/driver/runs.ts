@@ -218,7 +218,8 @@ class BoundRun extends StatementRun {
   /** The COMMIT failed, or the reset behind it: then the session is as the statement has left it. */
   #lost(error: Error): void {
     if (!isOfCommit(error)) this.line.spend()
-    this.reject(this.#failure ?? error)
+    // A stale plan is no answer, and is not sent again over a connection that may be gone.
+    this.reject(this.#isStale ? error : (this.#failure ?? error))
   }
 
   #ended(): void {

@@ -177,3 +177,13 @@ t.test(
     }
   },
 )
+
+t.test('a stale plan whose connection is lost before the COMMIT is answered is told as a loss', async (t) => {
+  const { run, again, taken, outcome } = setUp({ binding: TENANT })
+  run.send(['x'])
+  const [begin, statement, commit] = taken()
+  begin?.receiver.answered(rows(), { before: 'I', after: 'T' })
+  statement?.receiver.stale(STALE)
+  commit?.receiver.failed(new Error('lost'))
+  t.strictSame([again, await outcome()], [[], ['lost']])
+})
