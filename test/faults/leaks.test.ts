@@ -1,7 +1,6 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { testDatabase } from '../support/database.ts'
+import { heapUsed } from '../support/memory.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { eventually } from './eventually.ts'
 import { isTenant } from './logins.ts'
@@ -13,17 +12,6 @@ const WARM_UP = 30
 const CYCLES = 60
 /** What a lost connection would leave if the driver's handle for it stayed: 39 KB was measured. */
 const HANDLE_BYTES = 39_000
-
-setFlagsFromString('--expose-gc')
-const collect: () => void = runInNewContext('gc')
-
-/** heapUsed is what is left on the heap after two collections, so that finalizers have run. */
-async function heapUsed(): Promise<number> {
-  collect()
-  await new Promise((resolve) => setImmediate(resolve))
-  collect()
-  return process.memoryUsage().heapUsed
-}
 
 t.test('connections that are lost again and again leave nothing behind', async (t) => {
   const { url } = await testDatabase(t)
