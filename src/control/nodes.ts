@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import { LessorError } from '../errors.ts'
+import { errorCode } from '../pool/driver-errors.ts'
 import type { Db, ScriptDb } from '../pool/statement.ts'
 import { answerWithin } from './answer-within.ts'
 import {
@@ -53,6 +54,8 @@ const RETRY_MS = 1_000
 /** After so long nobody believes that a silent node might come back. */
 const GONE_MS = 600_000
 const ANNOUNCE_WAIT_MS = 1_000
+/** query_canceled: here by the limit that a renewal sets for itself. */
+const STATEMENT_TIMED_OUT = '57014'
 
 /**
  * Nodes is this process among those that share the control database: it renews its lease, and its
@@ -107,7 +110,11 @@ export class Nodes {
     await this.#removeDeadNeighbours()
     let isTold = false
     while (!this.#stopped) {
-      await this.#renew()
+      await this.#renew().catch((error: unknown) => {
+        // Other nodes hold the lock of the shares; each lets go within a heartbeat.
+        const isLate = clock.now() - startedAt > 2 * leaseMs
+        if (isLate || errorCode(error) !== STATEMENT_TIMED_OUT) throw error
+      })
       if (shares.isUsable) break
       const waited = clock.now() - startedAt
       if (waited > 2 * leaseMs) throw noShare(this.#live)

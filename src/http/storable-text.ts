@@ -6,7 +6,7 @@ const SUSPECT = /\\u(?:0000|[dD][89a-fA-F])/
 const IN_TEXT = 'must be text without U+0000 and without half of a surrogate pair'
 const IN_NAME = 'has a field whose name holds U+0000 or half of a surrogate pair'
 
-/** Ten times as deep as any body of the API, so that a deep one is not walked to its end. */
+/** Ten times the depth of the bodies of the API, so that a deeper one is not walked to its end. */
 const MAX_DEPTH = 64
 const TOO_DEEP = `must not be nested deeper than ${MAX_DEPTH} levels`
 

@@ -102,6 +102,28 @@ t.test('a node alone has all; one that joins waits for what the other gives up',
   t.equal(two.nodes.live, 2)
 })
 
+t.test('a node that finds the shares locked as it starts tries again', async (t) => {
+  const { db, url } = await openControl(t)
+  const { nodes, limit } = openNode(t, url)
+  let starting: Promise<void> | undefined
+  await db.transaction(async (tx) => {
+    await tx.query(sql`select from lessor.servers where name = 'default' for no key update`)
+    starting = nodes.start()
+    const waits = async () =>
+      (
+        await db.query(
+          sql`select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
+        )
+      ).length > 0
+    // Its statement is cancelled after a third of a lease, and comes again.
+    await until(waits, 'it waits')
+    await until(async () => !(await waits()), 'its time is up')
+    await until(waits, 'it waits once more')
+  })
+  await starting
+  t.equal(limit(), 12)
+})
+
 t.test('a node that leaves gives its share back at once, one that dies after its lease', async (t) => {
   const { db, url } = await openControl(t)
   const [one, two, three] = [openNode(t, url), openNode(t, url), openNode(t, url)]
