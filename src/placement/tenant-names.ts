@@ -36,3 +36,10 @@ export function spaceName(tenantId: string): string {
 export function migratorPrefix(tenantId: string): string {
   return `tm_${hexOf(tenantId)}_`
 }
+
+/**
+ * TENANT_LOGIN is the pattern, for `~` in PostgreSQL, of the names of all logins that a tenant may have: its own two,
+ * its visitors' and its migrators'. The tenant's id is the 32 hexadecimal digits in it. The login that the tenants of
+ * placement `row` have in common is the service's and not among them.
+ */
+export const TENANT_LOGIN = '^(t[bg]_[0-9a-f]{32}|tc_[0-9a-f]{8}_[0-9a-f]{32}|tm_[0-9a-f]{32}_[0-9a-f]+)$'
