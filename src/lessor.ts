@@ -79,6 +79,11 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     maxConnections: config.control.maxConnections,
     connectTimeoutMs: config.pools.connectTimeoutMs,
     statementTimeoutMs: config.pools.statementTimeoutMs,
+    onUnannounced: (error) =>
+      logger.warn(
+        { err: error },
+        'a change could not be announced (NOTIFY), other processes find it by polling',
+      ),
   })
   const keyRing = parseVaultKeys(vaultKeys.reveal())
   const ownKeys = createVaultKeys({ control, keys: keyRing, logger })
@@ -227,7 +232,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     countBehind: () => fleet.countBehind(),
     countTenants: async () => Object.fromEntries(await tenants.countByStatus()),
     check: () => health.check(),
-    nodes: () => ({ live: node.nodes.live, unreadMs: outage.unreadMs }),
+    nodes: () => ({ live: node.nodes.live, unreadMs: outage.unreadMs, unannounced: control.unannounced }),
     version: readVersion(),
     onError: (error) => logger.warn({ err: error }, 'a metric could not be read'),
   })

@@ -1,6 +1,7 @@
+import type { ControlDb } from './control/control-database.ts'
 import { VaultKeys, type VaultKeysOptions } from './control/vault-keys.ts'
 import type { Logger } from './http/logger.ts'
-import type { Db, ScriptDb } from './pool/statement.ts'
+import type { Db } from './pool/statement.ts'
 import { serverCredentialContext } from './servers/server-credentials.ts'
 import { sampleServerCredentials } from './servers/server-store.ts'
 import { sampleCredentials } from './tenants/credential-store.ts'
@@ -11,7 +12,7 @@ import type { SealedValue } from './vault/key-proof.ts'
 import type { KeyProvider } from './vault/key-ring.ts'
 
 export interface VaultServicesOptions {
-  readonly control: ScriptDb
+  readonly control: ControlDb
   readonly keys: KeyProvider
   readonly logger: Logger
 }

@@ -132,6 +132,19 @@ t.test('only config.ts reads the environment', async (t) => {
   )
 })
 
+t.test(
+  'only the announcer notifies, outside of all transactions, and the probe of a data server',
+  async (t) => {
+    t.strictSame(
+      sources
+        .filter(({ file, code }) => /\bpg_notify\(/.test(code) && !file.startsWith('isolation/'))
+        .map(({ file }) => file)
+        .toSorted(),
+      ['control/announcer.ts', 'servers/probe-abilities.ts'],
+    )
+  },
+)
+
 t.test('every package of the lock file comes from the public registry', async (t) => {
   const lock: { packages: Record<string, { resolved?: string; link?: boolean }> } = JSON.parse(
     await readFile(join(ROOT, 'package-lock.json'), 'utf8'),

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { preValidationHookHandler } from 'fastify'
 import { type Static, Type } from 'typebox'
+import type { ControlDb } from '../control/control-database.ts'
 import { LessorError } from '../errors.ts'
 import { BODY_ERRORS, problemResponses } from '../http/problem-schema.ts'
-import type { Db } from '../pool/statement.ts'
 import type { Tenant } from '../tenants/tenant.ts'
 import { assertActive } from '../tenants/tenant-status.ts'
 import {
@@ -21,7 +21,7 @@ import type { KeyOwner, KeyService } from './key-service.ts'
 
 export interface KeyRoutesOptions {
   /** The control database. */
-  readonly db: Db
+  readonly db: ControlDb
   readonly keys: KeyService
   /** Told of every revocation, so that it counts in this process at once. */
   readonly authenticator: { forget(keyId: string): void }

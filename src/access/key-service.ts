@@ -1,4 +1,5 @@
 import type { ChangeLog } from '../control/changes.ts'
+import type { ControlDb } from '../control/control-database.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import { decodeCursor, type Page, toPage } from '../tenants/cursor.ts'
@@ -83,7 +84,7 @@ export class KeyService {
   }
 
   /** revoke ends a key for good; false when the owner has none of this id. */
-  async revoke(db: Db, owner: KeyOwner, keyId: string): Promise<boolean> {
+  async revoke(db: ControlDb, owner: KeyOwner, keyId: string): Promise<boolean> {
     return db.transaction(async (tx) => {
       if (!(await revokeKey(tx, owner, keyId))) return false
       await this.#changes?.publish(tx, { kind: 'key', tenantId: owner.tenantId, keyId })

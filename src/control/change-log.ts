@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Db } from '../pool/statement.ts'
 import { insertChange } from './change-store.ts'
 import type { ChangeLog, NewChange } from './changes.ts'
+import type { ControlDb } from './control-database.ts'
 import { countBehind } from './node-store.ts'
 
 export interface ControlChangeLogOptions {
@@ -22,7 +23,7 @@ export class ControlChangeLog implements ChangeLog {
     this.#options = options
   }
 
-  publish(tx: Db, change: NewChange): Promise<bigint> {
+  publish(tx: ControlDb, change: NewChange): Promise<bigint> {
     return insertChange(tx, change)
   }
 

@@ -1,6 +1,7 @@
 import { type Db, sql } from '../pool/statement.ts'
 import type { TenantStatus } from '../tenants/tenant.ts'
 import type { ChangeKind, NewChange, ReadChange } from './changes.ts'
+import type { ControlDb } from './control-database.ts'
 
 /** CHANGE_CHANNEL is where a new change is announced (NOTIFY); the payload is its version. */
 export const CHANGE_CHANNEL = 'lessor_changes'
@@ -13,18 +14,20 @@ export interface ChangesSince {
   readonly changes: readonly ReadChange[]
 }
 
-/** insertChange gives out the next version and announces it; both count when the transaction commits. */
-export async function insertChange(tx: Db, { kind, tenantId, keyId = null }: NewChange): Promise<bigint> {
+/** insertChange gives out the next version, which counts when the transaction commits; then it is announced. */
+export async function insertChange(
+  tx: ControlDb,
+  { kind, tenantId, keyId = null }: NewChange,
+): Promise<bigint> {
   const [row] = await tx.query<{ version: string }>(sql`
     with next as (
       update lessor.change_counter set version = version + 1 returning version
-    ), change as (
-      insert into lessor.changes (version, kind, tenant_id, key_id)
-      select version, ${kind}, ${tenantId}::uuid, ${keyId} from next
-      returning version
     )
-    select version, pg_notify(${CHANGE_CHANNEL}, version::text) from change`)
+    insert into lessor.changes (version, kind, tenant_id, key_id)
+    select version, ${kind}, ${tenantId}::uuid, ${keyId} from next
+    returning version`)
   if (row === undefined) throw new Error('bug: the change counter has no row')
+  tx.announce(CHANGE_CHANNEL, row.version)
   return BigInt(row.version)
 }
 

@@ -1,5 +1,5 @@
-import type { Db } from '../pool/statement.ts'
 import type { TenantStatus } from '../tenants/tenant.ts'
+import type { ControlDb } from './control-database.ts'
 
 /** CHANGE_KINDS is what nodes tell each other of. */
 export const CHANGE_KINDS = ['status', 'deletion', 'rotation', 'quota', 'key', 'server'] as const
@@ -37,11 +37,11 @@ export interface ChangeHandler {
 export interface ChangeLog {
   /**
    * publish writes a change in the caller's transaction, so that it is seen with what it tells of,
-   * and returns its version. Make it the transaction's last statement: publishers wait for each
+   * returns its version, and announces it once that has committed. Make it the transaction's last statement: publishers wait for each
    * other until they commit.
    * @throws what `tx.query` throws
    */
-  publish(tx: Db, change: NewChange): Promise<bigint>
+  publish(tx: ControlDb, change: NewChange): Promise<bigint>
   /**
    * settled resolves when every live node has applied the version, which for a rotation or a
    * deletion means that the older pools have drained; nodes whose lease has run out do not count.

@@ -1,4 +1,5 @@
 import { type Db, sql } from '../pool/statement.ts'
+import type { ControlDb } from './control-database.ts'
 import type { OwnProcess } from './own-process.ts'
 
 /** NODE_CHANNEL is where nodes announce that shares may have come free (NOTIFY); the payload is the node's id. */
@@ -48,15 +49,14 @@ export async function writeApplied(db: Db, id: string, applied: bigint): Promise
 }
 
 /** removeNode removes a node's row and shares, and tells the others. */
-export async function removeNode(db: Db, id: string): Promise<void> {
-  await db.query(sql`
-    with gone as (delete from lessor.nodes where id = ${id} returning id)
-    select pg_notify(${NODE_CHANNEL}, id::text) from gone`)
+export async function removeNode(db: ControlDb, id: string): Promise<void> {
+  const gone = await db.query(sql`delete from lessor.nodes where id = ${id} returning id`)
+  if (gone.length > 0) announceNode(db, id)
 }
 
 /** announceNode tells the others that a node's share is new, or has become smaller. */
-export async function announceNode(tx: Db, id: string): Promise<void> {
-  await tx.query(sql`select pg_notify(${NODE_CHANNEL}, ${id})`)
+export function announceNode(tx: Pick<ControlDb, 'announce'>, id: string): void {
+  tx.announce(NODE_CHANNEL, id)
 }
 
 /** removeSilentNodes removes nodes that have been silent for so long. */

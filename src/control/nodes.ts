@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import { LessorError } from '../errors.ts'
 import { errorCode } from '../pool/driver-errors.ts'
-import type { Db, ScriptDb } from '../pool/statement.ts'
+import type { Db } from '../pool/statement.ts'
 import { answerWithin } from './answer-within.ts'
+import type { ControlDb } from './control-database.ts'
 import {
   announceNode,
   findNeighbours,
@@ -31,7 +32,7 @@ export interface RenewedShares {
 }
 
 export interface NodesOptions {
-  readonly db: ScriptDb
+  readonly db: ControlDb
   readonly clock: Clock
   /** A UUID of this process's own. */
   readonly id: string
@@ -196,7 +197,7 @@ export class Nodes {
       await setLimits(tx, this.#heartbeatMs)
       await writeHeartbeat(tx, { id, process, applied: applied() })
       const renewed = await shares.renew(tx, { nodeId: id, silentMs })
-      if (renewed.isNews) await announceNode(tx, id)
+      if (renewed.isNews) announceNode(tx, id)
       return renewed
     })
     const renewed = await answerWithin(renewal, leaseMs / 2)

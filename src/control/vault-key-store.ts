@@ -1,4 +1,5 @@
 import { type Db, sql } from '../pool/statement.ts'
+import type { ControlDb } from './control-database.ts'
 
 /** VAULT_KEY_CHANNEL is where a process announces that it seals with a key that none sealed with before (NOTIFY). */
 export const VAULT_KEY_CHANNEL = 'lessor_vault_keys'
@@ -47,6 +48,6 @@ export async function claimSealing(db: Db, id: string): Promise<void> {
 }
 
 /** announceSealing tells the others that a key seals from now on. */
-export async function announceSealing(tx: Db, id: string): Promise<void> {
-  await tx.query(sql`select pg_notify(${VAULT_KEY_CHANNEL}, ${id})`)
+export function announceSealing(tx: Pick<ControlDb, 'announce'>, id: string): void {
+  tx.announce(VAULT_KEY_CHANNEL, id)
 }

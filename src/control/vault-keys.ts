@@ -1,7 +1,8 @@
-import type { Db, ScriptDb } from '../pool/statement.ts'
+import type { Db } from '../pool/statement.ts'
 import { makeKeyProof, opensWith, provesKey, type SealedValue } from '../vault/key-proof.ts'
 import type { KeyProvider } from '../vault/key-ring.ts'
 import { answerWithin } from './answer-within.ts'
+import type { ControlDb } from './control-database.ts'
 import {
   announceSealing,
   claimSealing,
@@ -12,7 +13,7 @@ import {
 } from './vault-key-store.ts'
 
 export interface VaultKeysOptions {
-  readonly db: ScriptDb
+  readonly db: ControlDb
   /** The keys of this process. */
   readonly keys: KeyProvider
   /** Resolves with a few values that lie sealed with a key, of each kind that there is. */
@@ -79,7 +80,7 @@ export class VaultKeys {
         await saveKeyProof(tx, id, await makeKeyProof(key))
       }
       await claimSealing(tx, sealing)
-      if (!known.some(({ id, isInUse }) => id === sealing && isInUse)) await announceSealing(tx, sealing)
+      if (!known.some(({ id, isInUse }) => id === sealing && isInUse)) announceSealing(tx, sealing)
     })
     this.#timer = setInterval(() => void this.poll(), POLL_MS)
     this.#timer.unref()

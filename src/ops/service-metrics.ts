@@ -12,6 +12,8 @@ export interface NodeGauges {
   readonly live: number
   /** Time since the changes of other nodes were last read, in milliseconds. */
   readonly unreadMs: number
+  /** Announcements of this process's own changes that failed. */
+  readonly unannounced: number
 }
 
 export interface ServiceSources {
@@ -78,6 +80,12 @@ export function serviceMetrics(sources: ServiceSources): readonly ScrapedMetric[
       help: 'Time since the changes of other nodes were last read',
       type: 'gauge',
       read: () => one((sources.nodes()?.unreadMs ?? 0) / 1000),
+    },
+    {
+      name: 'lessor_changes_unannounced_total',
+      help: 'Announcements to the other nodes (NOTIFY) that failed; they find the changes by polling',
+      type: 'counter',
+      read: () => one(sources.nodes()?.unannounced ?? 0),
     },
   ]
 }

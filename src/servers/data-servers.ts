@@ -1,9 +1,9 @@
 import { type Clock, systemClock } from '../clock.ts'
 import type { ChangeLog } from '../control/changes.ts'
+import type { ControlDb } from '../control/control-database.ts'
 import type { DatabaseAddress } from '../control/database-url.ts'
 import { isLessorError, LessorError } from '../errors.ts'
 import type { AdminDb, Placement, RoleLimits } from '../placement/placement.ts'
-import type { Db } from '../pool/statement.ts'
 import type { PlacementName } from '../tenants/tenant.ts'
 import type { Vault } from '../vault/vault.ts'
 import { answersWithin } from './answers-within.ts'
@@ -22,7 +22,7 @@ export type { ServerAddress } from './data-server.ts'
 
 export interface DataServersOptions {
   /** The control database. */
-  readonly db: Db
+  readonly db: ControlDb
   readonly vault: Pick<Vault, 'seal' | 'open' | 'keyId'>
   /** Address of the `default` server, with an administrator's login. */
   readonly address: DatabaseAddress

@@ -1,10 +1,13 @@
 import { Listener } from '../control/listener.ts'
+import { errorCode } from '../pool/driver-errors.ts'
 import { ident, sql } from '../pool/statement.ts'
 import { asOwner, type Stage } from './probe-stage.ts'
 import { refuses } from './probe-walls.ts'
 import { isRefused, Unfit } from './unfit.ts'
 
 const NOTIFY_MS = 3_000
+/** program_limit_exceeded: what a COMMIT says to a notification while the server's one queue of them is full. */
+const QUEUE_FULL = '54000'
 const CONNECT_MS = 5_000
 
 /** canPartition says whether rows find their partition by a list of values. */
@@ -38,7 +41,7 @@ export async function locksByAdvice({ admin, first }: Stage): Promise<boolean> {
   )
 }
 
-/** notifies says whether a notification reaches another session. */
+/** notifies says whether a notification reaches another session, or would if the queue were not full of others'. */
 export async function notifies({ admin, address, name }: Stage): Promise<boolean> {
   const heard = Promise.withResolvers<boolean>()
   const timer = setTimeout(() => heard.resolve(false), NOTIFY_MS)
@@ -47,7 +50,9 @@ export async function notifies({ admin, address, name }: Stage): Promise<boolean
     connectTimeoutMs: CONNECT_MS,
     channels: { [name]: () => heard.resolve(true) },
     onListening: () => {
-      admin.query(sql`select pg_notify(${name}, '')`).catch(() => heard.resolve(false))
+      admin
+        .query(sql`select pg_notify(${name}, '')`)
+        .catch((error: unknown) => heard.resolve(errorCode(error) === QUEUE_FULL))
     },
     onLost: () => heard.resolve(false),
   })

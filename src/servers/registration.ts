@@ -1,11 +1,12 @@
 import type { ChangeLog } from '../control/changes.ts'
+import type { ControlDb } from '../control/control-database.ts'
 import { type DatabaseAddress, type GivenWay, parseServerUrl } from '../control/database-url.ts'
 import { isLessorError, LessorError } from '../errors.ts'
 import type { Placement } from '../placement/placement.ts'
 import { hostsOf, type TlsMode, wayOf } from '../pool/contract.ts'
 import { errorCode } from '../pool/driver-errors.ts'
 import type { RootCertificates } from '../pool/root-certificates.ts'
-import { type Db, sql } from '../pool/statement.ts'
+import { sql } from '../pool/statement.ts'
 import { NO_PRIMARY } from '../pool/writable-hosts.ts'
 import type { Secret } from '../secret.ts'
 import { PLACEMENTS, type PlacementName } from '../tenants/tenant.ts'
@@ -32,7 +33,7 @@ import {
 
 export interface RegistrationOptions {
   /** The control database. */
-  readonly db: Db
+  readonly db: ControlDb
   readonly vault: Pick<Vault, 'seal' | 'keyId'>
   readonly changes: Pick<ChangeLog, 'publish'> | undefined
   readonly admin: Omit<ServerAdminOptions, 'address'>

@@ -1,8 +1,8 @@
 import type { KeyService } from '../access/key-service.ts'
+import type { ControlDb } from '../control/control-database.ts'
 import { dropPartitions } from '../placement/partitions.ts'
 import type { Placement } from '../placement/placement.ts'
 import type { Pools } from '../pool/contract.ts'
-import type { ScriptDb } from '../pool/statement.ts'
 import type { DataServers } from '../servers/data-servers.ts'
 import { removeCredentials } from './credential-store.ts'
 import type { AfterStep, DeleteStep, Job } from './job.ts'
@@ -15,7 +15,7 @@ import { findTenant, moveTenant } from './tenant-store.ts'
 import type { Visits } from './visits.ts'
 
 export interface DeletionOptions extends SettleOptions {
-  readonly db: ScriptDb
+  readonly db: ControlDb
   readonly servers: DataServers
   readonly placements: Placements
   readonly keys: Pick<KeyService, 'removeAll'>

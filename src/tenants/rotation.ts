@@ -1,8 +1,8 @@
+import type { ControlDb } from '../control/control-database.ts'
 import { isLessorError, LessorError } from '../errors.ts'
 import type { Placement } from '../placement/placement.ts'
 import { randomPassword } from '../placement/scram.ts'
 import type { Pools } from '../pool/contract.ts'
-import type { ScriptDb } from '../pool/statement.ts'
 import type { DataServers } from '../servers/data-servers.ts'
 import { removeIdleCredential } from './credential-store.ts'
 import type { AfterStep, Job, RotateStep } from './job.ts'
@@ -17,7 +17,7 @@ import { statusConflict } from './tenant-status.ts'
 import { findTenant, flipColour } from './tenant-store.ts'
 
 export interface RotationOptions extends NewLoginOptions, SettleOptions {
-  readonly db: ScriptDb
+  readonly db: ControlDb
   readonly servers: Pick<DataServers, 'address' | 'admin' | 'ping' | 'runtime'>
   readonly pools: Pick<Pools, 'reserve' | 'evictOlder' | 'forgive'>
   readonly directory: Pick<TenantDirectory, 'forget'>

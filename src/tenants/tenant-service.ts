@@ -1,6 +1,6 @@
+import type { ControlDb } from '../control/control-database.ts'
 import { LessorError } from '../errors.ts'
 import { errorCode } from '../pool/driver-errors.ts'
-import type { Db } from '../pool/statement.ts'
 import type { DataServers } from '../servers/data-servers.ts'
 import type { Vault } from '../vault/vault.ts'
 import { BatchOnboarding, type BatchOptions, type BatchRecord } from './batch.ts'
@@ -27,13 +27,14 @@ import { MOVES, type MoveName, statusConflict } from './tenant-status.ts'
 import { changeQuota, findTenant, listTenants, moveTenant, renameTenant } from './tenant-store.ts'
 import { type VisitObserver, Visits } from './visits.ts'
 
-type Shared = 'jobs' | 'afterStep' | 'keys' | 'pools' | 'servers' | 'vault' | 'visits'
+type Shared = 'db' | 'jobs' | 'afterStep' | 'keys' | 'pools' | 'servers' | 'vault' | 'visits'
 
 export interface TenantServiceOptions
   extends Omit<OnboardingOptions, Shared>,
     Omit<DeletionOptions, Shared>,
     Omit<RotationOptions, Shared>,
     Omit<PromotionOptions, Shared> {
+  readonly db: ControlDb
   readonly keys: OnboardingOptions['keys'] & DeletionOptions['keys'] & BatchOptions['keys']
   readonly pools: OnboardingOptions['pools'] & DeletionOptions['pools'] & RotationOptions['pools']
   readonly servers: DataServers
@@ -80,7 +81,7 @@ const UNIQUE_VIOLATION = '23505'
 /** TenantService is the life of tenants, from onboarding to deletion. */
 export class TenantService {
   readonly #options: TenantServiceOptions
-  readonly #db: Db
+  readonly #db: ControlDb
   readonly #jobs: Jobs
   readonly #onboarding: Onboarding
   readonly #batches: BatchOnboarding

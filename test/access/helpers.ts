@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Test } from 'tap'
 import { argon2idHasher, type SecretHasher } from '../../src/access/secret-hasher.ts'
 import type { Clock } from '../../src/clock.ts'
-import { ControlDatabase } from '../../src/control/control-database.ts'
+import { ControlDatabase, type ControlDb } from '../../src/control/control-database.ts'
 import { type Db, sql } from '../../src/pool/statement.ts'
 import type { TenantStatus } from '../../src/tenants/tenant.ts'
 import { testDatabase } from '../support/database.ts'
@@ -53,16 +53,24 @@ export class ManualClock implements Clock {
 }
 
 /** CountingDb counts the statements on their way to a real database; `before` and `after` can hold them up. */
-export class CountingDb implements Db {
-  readonly #db: Db
+export class CountingDb implements ControlDb {
+  readonly #db: ControlDb
   queries = 0
   running = 0
   mostRunning = 0
   before: () => Promise<void> = async () => {}
   after: () => Promise<void> = async () => {}
 
-  constructor(db: Db) {
+  constructor(db: ControlDb) {
     this.#db = db
+  }
+
+  announce(channel: string, payload: string): void {
+    this.#db.announce(channel, payload)
+  }
+
+  script(text: string): Promise<void> {
+    return this.#db.script(text)
   }
 
   async query<Row extends object>(statement: Parameters<Db['query']>[0]): Promise<readonly Row[]> {
@@ -79,7 +87,7 @@ export class CountingDb implements Db {
     }
   }
 
-  async transaction<T>(fn: (tx: Db) => Promise<T>): Promise<T> {
+  async transaction<T>(fn: (tx: ControlDb) => Promise<T>): Promise<T> {
     const result = await this.#db.transaction(fn)
     await this.after()
     return result

@@ -41,6 +41,7 @@ function openNode(t: Test, url: string, options: NodeOptions = {}) {
       query: (statement) => (state.isCutOff ? down() : control.query(statement)),
       script: (text) => control.script(text),
       transaction: (fn) => (state.isCutOff ? down() : control.transaction(fn)),
+      announce: (channel, payload) => control.announce(channel, payload),
     },
     clock: systemClock,
     id: randomUUID(),

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { ControlDatabase } from '../../src/control/control-database.ts'
+import { ControlDatabase, type ControlDb } from '../../src/control/control-database.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { Listener } from '../../src/control/listener.ts'
 import { migrate, readMigrations } from '../../src/control/migrate.ts'
@@ -8,7 +8,7 @@ import { readVaultKeys, VAULT_KEY_CHANNEL } from '../../src/control/vault-key-st
 import type { VaultKeys } from '../../src/control/vault-keys.ts'
 import { LessorError } from '../../src/errors.ts'
 import { createLogger } from '../../src/http/logger.ts'
-import { ident, type ScriptDb, sql } from '../../src/pool/statement.ts'
+import { ident, sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { sealCredential } from '../../src/servers/server-credentials.ts'
 import { saveCredential as saveServerCredential } from '../../src/servers/server-store.ts'
@@ -51,7 +51,7 @@ async function setUp(t: Test, { version }: { readonly version?: number } = {}) {
     insert into lessor.servers (name, host, port, database, tls) values ('main', 'localhost', 5432, 'app', 'disable')`)
 
   /** The services of a process with these keys, and what it has logged. */
-  function processWith(keys: string, on: ScriptDb = db) {
+  function processWith(keys: string, on: ControlDb = db) {
     const lines: string[] = []
     const { logger } = createLogger('info', { write: (line) => lines.push(line) })
     const vaultKeys = createVaultKeys({ control: on, keys: parseVaultKeys(keys), logger })
@@ -230,7 +230,8 @@ t.test('of two processes with different keys that start at once on a new databas
   const { db, known, processWith } = await setUp(t)
   const entered = Promise.withResolvers<void>()
   const committing = Promise.withResolvers<void>()
-  const slow: ScriptDb = {
+  const slow: ControlDb = {
+    announce: (channel, payload) => db.announce(channel, payload),
     query: (statement) => db.query(statement),
     script: (text) => db.script(text),
     transaction: (fn) =>

@@ -50,12 +50,7 @@ class Hogs {
 t.test('somebody else takes every connection of the server, and leaves again', async (t) => {
   const server = await OwnServer.start(t, { maxConnections: SLOTS })
   // As a superuser the service itself has the slots that are reserved.
-  await withAdmin(
-    server.url,
-    (admin) => admin`alter system set superuser_reserved_connections = ${admin.unsafe(String(RESERVED))}`,
-  )
-  await server.stop()
-  await server.startAgain()
+  await server.configure({ superuser_reserved_connections: RESERVED })
   const stage = await Stage.open(t, {
     url: server.url,
     environment: { ...PATIENT, CONTROL_MAX_CONNECTIONS: '2' },

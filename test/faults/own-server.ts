@@ -68,6 +68,17 @@ export class OwnServer {
     return standby
   }
 
+  /** configure sets what needs a restart, and restarts. */
+  async configure(settings: Readonly<Record<string, number>>): Promise<void> {
+    await withAdmin(this.url, async (admin) => {
+      for (const [name, value] of Object.entries(settings)) {
+        await admin.unsafe(`alter system set ${name} = ${value}`)
+      }
+    })
+    await this.stop()
+    await this.startAgain()
+  }
+
   /** stop ends all sessions and the server, as `pg_ctl stop -m fast` does. */
   stop(): Promise<void> {
     return this.#server.stop()

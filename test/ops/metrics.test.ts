@@ -121,7 +121,7 @@ t.test('a scrape looks at each source once', async (t) => {
 t.test('readiness, version and nodes are there', async (t) => {
   const { scrape } = makeMetrics({
     check: async () => ({ controlDatabase: false, migrations: true, vaultKeys: true, draining: true }),
-    nodes: () => ({ live: 3, unreadMs: 1500 }),
+    nodes: () => ({ live: 3, unreadMs: 1500, unannounced: 2 }),
   })
   const lines = await scrape()
   for (const line of [
@@ -131,6 +131,7 @@ t.test('readiness, version and nodes are there', async (t) => {
     'lessor_info{version="1.2.3"} 1',
     'lessor_nodes 3',
     'lessor_changes_unread_seconds 1.5',
+    'lessor_changes_unannounced_total 2',
   ]) {
     t.ok(lines.includes(line), line)
   }

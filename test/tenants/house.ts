@@ -2,7 +2,7 @@ import { KeyService } from '../../src/access/key-service.ts'
 import { systemClock } from '../../src/clock.ts'
 import { insertChange } from '../../src/control/change-store.ts'
 import type { ChangeLog } from '../../src/control/changes.ts'
-import { ControlDatabase } from '../../src/control/control-database.ts'
+import { ControlDatabase, type ControlDb } from '../../src/control/control-database.ts'
 import { dataFiles } from '../../src/control/data-files.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { DatabasePlacement } from '../../src/placement/database-placement.ts'
@@ -13,7 +13,7 @@ import { SchemaPlacement } from '../../src/placement/schema-placement.ts'
 import type { Connect, PoolLimits } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
-import { type ScriptDb, sql } from '../../src/pool/statement.ts'
+import { sql } from '../../src/pool/statement.ts'
 import { DataServers } from '../../src/servers/data-servers.ts'
 import type { AfterStep, Job } from '../../src/tenants/job.ts'
 import { makeLocate } from '../../src/tenants/locate.ts'
@@ -48,7 +48,7 @@ export interface HouseOptions {
   /** Stands before each placement, for tests that make it fail. */
   readonly wrap?: (placement: Placement) => Placement
   /** Stands before the control database, for tests that make it fail. */
-  readonly wrapDb?: (db: ScriptDb) => ScriptDb
+  readonly wrapDb?: (db: ControlDb) => ControlDb
 }
 
 const LIMITS: PoolLimits = {

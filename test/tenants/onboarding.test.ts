@@ -215,6 +215,7 @@ for (const committed of [true, false]) {
           last = step === 'key'
         },
         wrapDb: (db) => ({
+          announce: (channel, payload) => db.announce(channel, payload),
           query: (statement) => db.query(statement),
           script: (text) => db.script(text),
           transaction: async (fn) => {
@@ -261,6 +262,7 @@ for (const outages of [2, 50]) {
         throw lost
       },
       wrapDb: (db) => ({
+        announce: (channel, payload) => db.announce(channel, payload),
         query: (statement) => away(() => db.query(statement)),
         script: (text) => db.script(text),
         transaction: (fn) => away(() => db.transaction(fn)),

@@ -433,6 +433,7 @@ for (const committed of [true, false]) {
           isFlip = step === 'check'
         },
         wrapDb: (db) => ({
+          announce: (channel, payload) => db.announce(channel, payload),
           query: (statement) => db.query(statement),
           script: (text) => db.script(text),
           transaction: async (fn) => {
