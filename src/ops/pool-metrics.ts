@@ -34,6 +34,11 @@ export function poolMetrics(pools: Pick<Pools, 'counters' | 'gauges'>): readonly
     counter('lessor_pool_cancelled_total', 'Statements cancelled at the server', () =>
       one(counters().cancelled),
     ),
+    counter(
+      'lessor_pool_sent_again_total',
+      'Statements sent once more, since the server had no room for their locks and had rolled them back',
+      () => one(counters().sentAgain),
+    ),
     counter('lessor_pool_connections_opened_total', 'Server connections opened', () =>
       one(counters().connectionsOpened),
     ),

@@ -10,6 +10,8 @@ export interface BudgetsOptions {
   readonly serverLimit: (server: string) => number
   /** isWary says whether a data server has failed of late, so that few connections are tried there at once. */
   readonly isWary: (server: string) => boolean
+  /** isPausing says whether nothing is to be opened at a data server now, as while it is full of others' connections. */
+  readonly isPausing: (server: string) => boolean
   /** makeRoom is asked to close an idle connection where there is a shortage; false when there is none. */
   readonly makeRoom: (need: Need) => boolean
 }
@@ -249,8 +251,8 @@ export class Budgets {
 
   /** A server that hangs must not hold all openings: it gets half of them, and one once it has failed. */
   #mayOpen(server: string): boolean {
-    const { limits, isWary } = this.#options
-    if (this.#process.opening >= limits.maxOpening) return false
+    const { limits, isPausing, isWary } = this.#options
+    if (this.#process.opening >= limits.maxOpening || isPausing(server)) return false
     const opening = this.#servers.find(server)?.opening ?? 0
     if (opening > 0 && isWary(server)) return false
     return this.#servers.size < 2 || opening < Math.ceil(limits.maxOpening / 2)

@@ -2,8 +2,16 @@ import { LessorError } from '../errors.ts'
 import type { Claimant } from './claims.ts'
 import type { Caller, ConnectionTarget, Rows, Running } from './contract.ts'
 import { Credential } from './credential.ts'
+import { CROWD_MS, crowdPause } from './crowds.ts'
 import { overdue } from './deadlines.ts'
-import { isReadOnly, openError, readOnlyError, statementError } from './driver-errors.ts'
+import {
+  isCrowded,
+  isOutOfLocks,
+  isReadOnly,
+  openError,
+  readOnlyError,
+  statementError,
+} from './driver-errors.ts'
 import type { Engine } from './engine.ts'
 import { Line } from './line.ts'
 import { Member, type SharedTenant, type Want } from './member.ts'
@@ -17,6 +25,19 @@ import { READ_ONLY_MS } from './writable-hosts.ts'
 
 /** How long a tenant of weight 1 keeps its only connection while tenants wait that have none. */
 const TURN_MS = 250
+
+/** Refusals is how often a statement was refused for want of locks, and since when. */
+interface Refusals {
+  readonly since: number
+  readonly count: number
+}
+
+/** Asked is for whom a statement is run. */
+interface Asked {
+  readonly caller: Caller | undefined
+  readonly member: Member<Slot>
+  readonly refusals?: Refusals | undefined
+}
 
 export interface ConnectionPoolOptions {
   readonly target: ConnectionTarget
@@ -139,18 +160,27 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     })
   }
 
-  run(statement: Statement, caller: Caller | undefined, member = this.#own): Promise<Rows> {
+  /**
+   * run runs a statement by itself. One that the server has rolled back because the table of locks was full, which
+   * another's session can fill, is sent again after short pauses, in which it holds no connection.
+   */
+  run(
+    statement: Statement,
+    caller: Caller | undefined,
+    member = this.#own,
+    refusals?: Refusals,
+  ): Promise<Rows> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
     if (this.#line.size === 0) {
       const slot = this.#take(member) ?? (this.#mayGrow() ? undefined : this.#shareable(member))
       if (slot !== undefined) {
         this.#line.served(member)
-        return this.#execute(slot, statement, caller, member)
+        return this.#execute(slot, statement, { caller, member, refusals })
       }
     }
     return new Promise((resolve, reject) => {
       this.#wait(member, 'statement', caller, reject, (slot) =>
-        resolve(this.#execute(slot, statement, caller, member)),
+        resolve(this.#execute(slot, statement, { caller, member, refusals })),
       )
     })
   }
@@ -171,7 +201,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
 
   runHeld(slot: Slot, work: Work, caller: Caller | undefined): Promise<Rows> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
-    return this.#execute(slot, work, caller, slot.holder ?? this.#own)
+    return this.#execute(slot, work, { caller, member: slot.holder ?? this.#own })
   }
 
   /** release ends `hold`. A connection in an unknown state is not given to anybody else. */
@@ -246,7 +276,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     if (this.#ended !== undefined) return { statements: 0, waiters: 0 }
     this.#ended = error
     const waiters = this.#line.size
-    let statements = 0
+    let statements = this.#engine.pauses.refuse(this, error)
     this.#line.refuseAll(error)
     for (const slot of this.#slots) {
       for (const flight of slot.flights) {
@@ -266,7 +296,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     error: LessorError,
   ): { readonly statements: number; readonly waiters: number } {
     const waiters = member.queue.size
-    let statements = 0
+    let statements = this.#engine.pauses.refuse(member, error)
     member.queue.refuseAll(error)
     for (const slot of [...member.slots.keys()]) {
       for (const flight of slot.flights) {
@@ -355,7 +385,8 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     this.#engine.budgets.withdraw(this)
   }
 
-  async #execute(slot: Slot, work: Work, caller: Caller | undefined, member: Member<Slot>): Promise<Rows> {
+  async #execute(slot: Slot, work: Work, asked: Asked): Promise<Rows> {
+    const { caller, member } = asked
     const { clock } = this.#engine
     const { binding } = member
     const now = clock.now()
@@ -365,6 +396,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     const isSlow = statement !== undefined && this.#sharing.isSlow(statement)
     const flight = slot.start(running, caller, { member, now, isSlow })
     member.enter(slot)
+    let refused: unknown
     try {
       const rows = await running.result
       if (binding !== undefined && leavesSessionState(rows) && slot.isOpen && !slot.isRetiring) {
@@ -373,7 +405,11 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
       if (statement !== undefined && slot.state === 'held' && setsMode(rows)) slot.isModeSet = true
       return rows
     } catch (error) {
-      throw flight.doomed ?? this.#statementError(slot, error)
+      const isUndone = running.isUndone === true && slot.state !== 'held' && flight.doomed === undefined
+      if (!isUndone || statement === undefined || !isOutOfLocks(error)) {
+        throw flight.doomed ?? this.#statementError(slot, error)
+      }
+      refused = error
     } finally {
       member.leave(slot)
       if (slot.connection.standing === 'read-only') this.#turnedReadOnly(slot)
@@ -384,6 +420,21 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
       }
       this.#settle(slot)
     }
+    return this.#sendAgain(work as Statement, refused, asked)
+  }
+
+  /** @throws `error` when it has been tried for long enough, too many wait, or the pool has ended */
+  async #sendAgain(statement: Statement, error: unknown, asked: Asked): Promise<Rows> {
+    const { clock, counters, limits, pauses } = this.#engine
+    const { caller, member, refusals = { since: clock.now(), count: 0 } } = asked
+    const pause = crowdPause(refusals.count)
+    const until = refusals.since + Math.min(CROWD_MS, limits.statementTimeoutMs)
+    if (clock.now() + pause > until || pauses.isFull) throw error
+    this.#engine.wake()
+    await pauses.wait(pause, caller, [this, member])
+    if (this.#draining === 0) throw error
+    counters.sentAgain += 1
+    return this.run(statement, caller, member, { ...refusals, count: refusals.count + 1 })
   }
 
   /** A session that takes no writes is of no more use, unless the caller's own transaction wanted it so. */
@@ -490,19 +541,23 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     } catch (error) {
       const refused = openError(error)
       const isReadAgain = this.#opening === this.#slots.size && this.#credential.isSuspect(refused)
-      if (isReadAgain) {
+      const isCrowd = isCrowded(refused.cause) && this.#engine.crowds.refused(this.server)
+      if (isCrowd) this.#engine.breakers.abandoned(this.tenantId, this.server)
+      else if (isReadAgain) {
         this.#credential.doubt()
         this.#engine.breakers.abandoned(this.tenantId, this.server)
       } else this.#engine.breakers.failed(this.tenantId, this.server, refused)
       this.#opening -= 1
       this.#engine.budgets.opened(this)
       this.#forget(slot)
-      if (this.#slots.size === 0 && this.#credential.isDoubted) await this.#readAgain()
+      if (isCrowd) this.grow()
+      else if (this.#slots.size === 0 && this.#credential.isDoubted) await this.#readAgain()
       else if (!isReadAgain) this.#openFailed(refused)
       return
     }
     this.#credential.worked()
     this.#engine.breakers.succeeded(this.tenantId, this.server)
+    this.#engine.crowds.succeeded(this.server)
     this.#opening -= 1
     this.#rest(slot)
     this.#engine.budgets.opened(this)

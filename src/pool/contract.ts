@@ -89,6 +89,11 @@ export interface Running {
    */
   readonly refusal: LessorError | undefined
   /**
+   * True of a failed statement by itself when the server has said that nothing of it has taken effect, and it is one
+   * that can only have worked within its transaction: it may be run again.
+   */
+  readonly isUndone?: boolean
+  /**
    * cancel asks the server to stop what this connection runs at that moment (PostgreSQL protocol,
    * CancelRequest); resolves when the server has taken the request. Call it only when this is the
    * connection's only statement.
@@ -365,6 +370,8 @@ export interface PoolCounters {
     readonly refused: { readonly tenant: number; readonly server: number }
   }
   readonly cancelled: number
+  /** Statements sent once more, since the server had no room for their locks and had rolled them back. */
+  readonly sentAgain: number
   readonly connectionsOpened: number
   readonly connectionsClosed: number
 }

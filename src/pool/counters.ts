@@ -13,6 +13,7 @@ export interface MutableCounters {
   refusedByTenant: number
   refusedByServer: number
   cancelled: number
+  sentAgain: number
   connectionsOpened: number
   connectionsClosed: number
 }
@@ -33,6 +34,7 @@ export function newCounters(): MutableCounters {
     refusedByTenant: 0,
     refusedByServer: 0,
     cancelled: 0,
+    sentAgain: 0,
     connectionsOpened: 0,
     connectionsClosed: 0,
   }

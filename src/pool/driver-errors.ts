@@ -110,6 +110,45 @@ export function failureOf(error: LessorError): Failure | undefined {
   return { scope: isRefusal(code) || isOfRole(code, error.cause) ? 'tenant' : 'server', code }
 }
 
+/** Where a login is refused for the limit of its role, or of its database, and not for the server's. */
+const OWN_LIMITS = new Set(['InitializeSessionUserId', 'CheckMyDatabase'])
+
+/**
+ * isCrowded says whether a login was refused because others have taken all that the server has: connections
+ * (53300), or room for locks (53200), of which a login takes some. The next moment may be better.
+ */
+export function isCrowded(error: unknown): boolean {
+  const code = errorCode(error)
+  if (code === '53200') return true
+  return code === '53300' && !OWN_LIMITS.has(serverErrorOf(error).routine ?? '')
+}
+
+/** Files of PostgreSQL that say "out of shared memory": the tables of locks and of predicate locks. */
+const LOCK_TABLES = new Set(['lock.c', 'predicate.c'])
+
+/**
+ * isOutOfLocks says whether the server refused a statement because the table of locks, which all its sessions share, was
+ * full. Out of memory has the same code and is the statement's own matter: it would take as much the next time.
+ */
+export function isOutOfLocks(error: unknown): boolean {
+  const { file, severity } = serverErrorOf(error)
+  return errorCode(error) === '53200' && severity === 'ERROR' && LOCK_TABLES.has(file ?? '')
+}
+
+interface ServerFields {
+  readonly cause?: unknown
+  readonly file?: string
+  readonly isAuthenticated?: boolean
+  readonly routine?: string
+  readonly severity?: string
+}
+
+/** What the server itself has said, where the error tells of several hosts. */
+function serverErrorOf(error: unknown): ServerFields {
+  const fields = (error ?? {}) as ServerFields
+  return fields.routine === undefined && fields.cause !== undefined ? serverErrorOf(fields.cause) : fields
+}
+
 /** admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped. */
 const GOING_DOWN = new Set(['57P01', '57P02', '57P03', '57P04'])
 
@@ -119,10 +158,7 @@ const GOING_DOWN = new Set(['57P01', '57P02', '57P03', '57P04'])
  * src/backend/utils/init: InitializeSessionUserId, InitPostgres.) Out of resources, class 53, all others would be as well.
  */
 function isOfRole(code: string, cause: unknown): boolean {
-  const { isAuthenticated, routine } = cause as {
-    readonly isAuthenticated?: boolean
-    readonly routine?: string
-  }
+  const { isAuthenticated, routine } = serverErrorOf(cause)
   if (code === '53300') return routine === 'InitializeSessionUserId'
   return isAuthenticated === true && !GOING_DOWN.has(code) && !code.startsWith('53')
 }

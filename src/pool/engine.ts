@@ -3,6 +3,8 @@ import type { Breakers } from './breakers.ts'
 import type { Budgets } from './budgets.ts'
 import type { Connect, PoolLimits, PoolObserver } from './contract.ts'
 import type { MutableCounters } from './counters.ts'
+import type { Crowds } from './crowds.ts'
+import type { Pauses } from './pauses.ts'
 import type { Slot, SlotOwner } from './slot.ts'
 import type { WaitingRoom } from './waiting-room.ts'
 
@@ -15,6 +17,8 @@ export interface Engine {
   readonly counters: MutableCounters
   readonly budgets: Budgets
   readonly breakers: Breakers
+  readonly crowds: Crowds
+  readonly pauses: Pauses
   readonly room: WaitingRoom
   /** Every slot that is not closed, with its pool; bounded by the budgets, not by what is resident. */
   readonly slots: Map<Slot, SlotOwner>

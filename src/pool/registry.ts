@@ -24,11 +24,13 @@ import type {
   SweepReport,
 } from './contract.ts'
 import { newCounters } from './counters.ts'
+import { Crowds } from './crowds.ts'
 import { drainDeadline, shuttingDown } from './end-errors.ts'
 import type { Engine } from './engine.ts'
 import type { Entry } from './entry.ts'
 import { budgetOf, candidatesOf, gaugesOf } from './explain.ts'
 import type { Need } from './need.ts'
+import { Pauses } from './pauses.ts'
 import { cheapestToLose } from './reclaim.ts'
 import { Reservations } from './reservation.ts'
 import { Residents } from './residents.ts'
@@ -84,10 +86,12 @@ export class PoolRegistry implements Pools {
     this.#hasTimer = options.hasTimer ?? true
     const counters = newCounters()
     const breakers = new Breakers({ clock, limits, counters, random })
+    const crowds = new Crowds({ clock, limits })
     const budgets = new Budgets({
       limits,
       serverLimit,
-      isWary: (server) => breakers.isWary(server),
+      isWary: (server) => breakers.isWary(server) || crowds.has(server),
+      isPausing: (server) => crowds.isPausing(server),
       makeRoom: (need) => this.#makeRoom(need),
     })
     this.#engine = {
@@ -99,6 +103,8 @@ export class PoolRegistry implements Pools {
       room: new WaitingRoom(clock, limits.maxWaiting, counters),
       budgets,
       breakers,
+      crowds,
+      pauses: new Pauses(clock, limits.maxWaiting),
       slots: new Map<Slot, SlotOwner>(),
       wake: () => this.#wake(),
     }
@@ -241,9 +247,10 @@ export class PoolRegistry implements Pools {
 
   /** tick looks after everything that has a deadline. Called by a timer while there is any. */
   tick(): void {
-    const { clock, limits, room, slots } = this.#engine
+    const { clock, limits, pauses, room, slots } = this.#engine
     const now = clock.now()
     room.tick()
+    pauses.tick()
     this.#residents.tick(now)
     this.#engine.budgets.tick()
     for (const [slot, pool] of slots) pool.tick(slot, now)
@@ -251,7 +258,8 @@ export class PoolRegistry implements Pools {
       if (now - entry.drainingSince >= limits.drainTimeoutMs) this.#cut(entry, drainDeadline(entry))
       if (now >= this.#dropAt) entry.pool?.destroy(shuttingDown())
     }
-    if (slots.size === 0 && room.isEmpty && this.#residents.draining.size === 0) this.#sleep()
+    const isQuiet = slots.size === 0 && room.isEmpty && pauses.isEmpty
+    if (isQuiet && this.#residents.draining.size === 0) this.#sleep()
   }
 
   #look(entry: Entry): PoolSnapshot {

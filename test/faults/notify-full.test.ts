@@ -8,6 +8,7 @@ import { tenantSession } from './tenant-session.ts'
 
 /** The fewest that there may be, so that some notifications fill the queue (PostgreSQL 17 and later). */
 const PAGES = 64
+const NOISE = Array.from({ length: 20 }, (_, i) => `notify noise, '${i}${'x'.repeat(7000)}'`).join(';')
 const UNANNOUNCED = 'a change could not be announced (NOTIFY), other processes find it by polling'
 
 /** One login of a tenant fills the queue of the whole server: one session hears nothing, the other tells it all. */
@@ -19,14 +20,14 @@ async function fillQueue(t: Test, { lessor }: TestApp, tenantId: string): Promis
   await deaf`select 1`
   for (let isFull = false; !isFull; ) {
     try {
-      await loud`select pg_notify('noise', repeat('x', 7000) || i) from generate_series(1, 20) i`
+      await loud.unsafe(NOISE)
     } catch (error) {
       if (errorCode(error) !== '54000') throw error
       isFull = true
     }
   }
   // What is left of the last page.
-  const last = await loud`select pg_notify('noise', '')`.catch(errorCode)
+  const last = await loud`notify noise`.catch(errorCode)
   if (last !== '54000') throw new Error('the queue is not full')
   return async () => {
     await deaf`rollback`

@@ -30,6 +30,7 @@ export const COUNTERS: PoolCounters = {
   yielded: 19,
   idleExtended: 20,
   breakers: { opened: { tenant: 21, server: 22 }, refused: { tenant: 23, server: 24 } },
+  sentAgain: 0,
   cancelled: 15,
   connectionsOpened: 16,
   connectionsClosed: 17,

@@ -11,7 +11,7 @@ import { checkCount, encodeAll, typeHint } from './encode.ts'
 import { connectionClosed, type OnNotify, Pipeline } from './pipeline.ts'
 import { DriverQuery, type QueryOptions, type QueryText, type Receiver } from './query.ts'
 import { MAX_RESULT_BYTES } from './result-limit.ts'
-import { type Line, makeRun, type Run, StatementRun, type StatementRunOptions } from './runs.ts'
+import { type Line, makeRun, OUTSIDE, type Run, StatementRun, type StatementRunOptions } from './runs.ts'
 import type { Session } from './session.ts'
 
 export interface ConnectionOptions {
@@ -283,6 +283,8 @@ export class DriverConnection implements Connection, Line, DriverOutput {
         this.#describing = undefined
         const place = this.#waiting.indexOf(run)
         if (place !== -1) this.#waiting.splice(place, 1)
+        // Nothing of it has run.
+        run.isUndone = run.describedIn === OUTSIDE
         run.reject(error)
       },
       stale: (error) => receiver.failed(error),

@@ -39,6 +39,7 @@ export abstract class Run implements Running {
   protected readonly resolve: (rows: Rows) => void
   readonly reject: (error: Error) => void
   protected readonly line: Line
+  isUndone = false
   /** The query that a cancel request means; undefined until it is sent. */
   query: DriverQuery | undefined
 
@@ -145,6 +146,7 @@ class PlainRun extends StatementRun {
   }
 
   failed(error: Error): void {
+    this.isUndone = this.describedIn === OUTSIDE && this.statement.isPlanned
     this.reject(error)
   }
 
@@ -226,7 +228,10 @@ class BoundRun extends StatementRun {
     if (this.#failure !== undefined) {
       // Its transaction was rolled back, and the server has said so.
       if (this.#isStale) this.tryAgain(this.#failure)
-      else this.reject(this.#failure)
+      else {
+        this.isUndone = this.statement.isPlanned
+        this.reject(this.#failure)
+      }
     } else if (this.#rows === undefined) {
       this.reject(new Error('bug: a statement ran outside of the transaction that binds it'))
     } else this.finish(this.#rows)
