@@ -3,6 +3,7 @@ import type { Rows } from '../pool/contract.ts'
 import { type ScriptDb, type Statement, sql } from '../pool/statement.ts'
 import { refusal } from '../pool/statement-kind.ts'
 import { Transaction } from '../pool/transaction.ts'
+import { whileCrowded } from '../pool/while-crowded.ts'
 import type { DatabaseAddress } from './database-url.ts'
 import { Lane } from './lane.ts'
 import { Lanes } from './lanes.ts'
@@ -87,7 +88,7 @@ export class PostgresDatabase implements ScriptDb {
       },
     }
     try {
-      return await Lane.open(target, { connectTimeoutMs, patienceMs: this.#patienceMs })
+      return await whileCrowded(() => Lane.open(target, { connectTimeoutMs, patienceMs: this.#patienceMs }))
     } catch (error) {
       throw this.#cannotUse(error)
     }

@@ -2,6 +2,7 @@ import type { Placement } from '../placement/placement.ts'
 import { ConnectionDb } from '../pool/connection-db.ts'
 import type { Connect, ConnectionTarget, Pools } from '../pool/contract.ts'
 import { openError } from '../pool/driver-errors.ts'
+import { whileCrowded } from '../pool/while-crowded.ts'
 
 export interface LoginCheckOptions {
   readonly connect: Connect
@@ -31,9 +32,11 @@ export async function checkLogin(options: LoginCheckOptions): Promise<void> {
 async function checkOnce(options: LoginCheckOptions): Promise<void> {
   const { placement, target, tenantId } = options
   const signal = AbortSignal.timeout(options.timeoutMs)
-  const connection = await options.connect(target, signal).catch((error: unknown) => {
-    throw openError(error)
-  })
+  const connection = await whileCrowded(() => options.connect(target, signal), signal).catch(
+    (error: unknown) => {
+      throw openError(error)
+    },
+  )
   const abort = () => connection.destroy()
   signal.addEventListener('abort', abort, { once: true })
   try {

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import type { PoolKey } from '../../src/pool/contract.ts'
 import { errorCode } from '../../src/pool/driver-errors.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { type TestApp, type TestTenant, testApp } from '../support/app.ts'
 import { withAdmin } from '../support/template.ts'
@@ -157,11 +159,18 @@ t.test('cold neighbours are served when others take every connection and leave a
     return used > 0 && pools.gauges().waiting >= tenants.length ? undefined : 'nobody waits'
   })
   t.equal(pools.counters().connectionsOpened, connectionsOpened, 'no connection was to be had')
+  // The service has no session of an administrator's that it could use for long: no reserve, and as any login.
+  const admin = new ServerAdmin({
+    address: parseDatabaseUrl(server.url.replace(/\/\/[^@]+@/, '//hog:hog@')),
+  })
+  t.teardown(() => admin.close())
+  const asked = admin.query(sql`select 1 as one`)
   await Promise.all(hogs.splice(0).map((each) => each.end({ timeout: 1 })))
   t.strictSame(
     await Promise.all(answers),
     PLACEMENTS.map((placement) => ({ placement, statusCode: 201, body: '' })),
   )
+  t.strictSame([...(await asked)], [{ one: 1 }], 'who is no superuser waits for a connection as well')
   t.strictSame(pools.gauges().breakers, {
     tenant: { open: 0, half_open: 0 },
     server: { open: 0, half_open: 0 },
