@@ -34,6 +34,7 @@ const LAST_WORDS_MS = 1_000
  */
 export class ControlDatabase extends PostgresDatabase implements ControlDb {
   readonly #announcer: Announcer
+  #closing: Promise<void> | undefined
 
   constructor(options: ControlDatabaseOptions) {
     super({
@@ -65,9 +66,12 @@ export class ControlDatabase extends PostgresDatabase implements ControlDb {
     this.#announcer.announce(channel, payload)
   }
 
-  override async close(): Promise<void> {
-    await answerWithin(this.#announcer.settled(), LAST_WORDS_MS).catch(() => {})
-    await super.close()
+  /** close sends what is still to be announced, then closes as PostgresDatabase does. Memoised. */
+  override close(): Promise<void> {
+    this.#closing ??= answerWithin(this.#announcer.settled(), LAST_WORDS_MS)
+      .catch(() => {})
+      .then(() => super.close())
+    return this.#closing
   }
 }
 
