@@ -1,12 +1,14 @@
 import { type Db, type Statement, sql } from '../pool/statement.ts'
+import { FUNCTION_NOTICES, FUNCTION_RULES } from './function-rules.ts'
 import { rightRules } from './right-rules.ts'
 import { ROLE_RULES } from './role-rules.ts'
 import type { BrokenRule, Rule } from './rule.ts'
+import { STATISTICS_NOTICES } from './statistics-rules.ts'
 import { tableRules } from './table-rules.ts'
 
 /** catalogRules is every rule over a catalog, with the own tables of the tenants in `own`, by the digits of their ids. */
 export function catalogRules(own: readonly string[]): readonly Rule[] {
-  return [...tableRules(own), ...rightRules(own), ...ROLE_RULES]
+  return [...tableRules(own), ...rightRules(own), ...FUNCTION_RULES, ...ROLE_RULES]
 }
 
 /** CatalogReport is what the catalog of one database says. */
@@ -59,17 +61,13 @@ const NOTICES: Statement = sql`
     and exists (select from aclexplode(coalesce(datacl, acldefault('d', datdba))) a
       where a.grantee = 0 and a.privilege_type = 'CONNECT')
   union all
-  select format('tenants may run %s, which a superuser can revoke from PUBLIC', string_agg(distinct proname, ', ' order by proname))
-  from pg_proc
-  where pronamespace = 'pg_catalog'::regnamespace
-    and proname in ('pg_advisory_lock', 'pg_try_advisory_lock')
-    and current_database() !~ '^t_[0-9a-f]{32}$'
-    and has_function_privilege('lessor_tenant', oid, 'execute')
-  having count(*) > 0
-  union all
   select format('%s has rights on %s: it is no tenant’s role, and row level security shows it no row unless it has BYPASSRLS',
     g.rolname, string_agg(distinct c.oid::regclass::text, ', '))
   from pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'app'
   cross join lateral aclexplode(c.relacl) a join pg_roles g on g.oid = a.grantee
   where a.grantee <> c.relowner and g.rolname !~ '^(lessor_(tenant|row|keeper|ddl)|t[bgmcuo]_[0-9a-f]{32})'
-  group by g.rolname`
+  group by g.rolname
+  union all
+  ${FUNCTION_NOTICES}
+  union all
+  ${STATISTICS_NOTICES}`

@@ -158,6 +158,8 @@ function attacksOf(scene: Scene, state: State, target: ConnectionTarget): readon
       (role) => role !== `tb_${hexOf(stage.own.id)}` && role !== `tg_${hexOf(stage.own.id)}`,
     ),
     otherPid: scene.victimPid,
+    isRevoked: around.isSuperuser,
+    hasOwnTables: stage.hasOwnTables,
   })
   return [...objects, ...facts, ...(role.name === 'owner' || limits.withoutLogins === true ? [] : session)]
 }

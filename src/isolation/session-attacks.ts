@@ -11,11 +11,15 @@ export interface SessionFacts {
   readonly roles: readonly string[]
   /** A session of the other tenant. Undefined where both share one login, which is the service's own. */
   readonly otherPid: number | undefined
+  /** Whether a superuser has revoked what only a superuser may revoke. */
+  readonly isRevoked: boolean
+  /** Whether its tables are its own: such a tenant keeps advisory locks and large objects. */
+  readonly hasOwnTables: boolean
 }
 
 /** sessionAttacks tries to become somebody else, to make something, and to leave the database. */
 export function sessionAttacks(facts: SessionFacts): readonly Attack[] {
-  const { user, roles, otherPid } = facts
+  const { user, roles, otherPid, isRevoked, hasOwnTables } = facts
   const me = quote(user)
   const others = roles.filter((role) => role !== user)
   return [
@@ -41,6 +45,8 @@ export function sessionAttacks(facts: SessionFacts): readonly Attack[] {
       ['import a file', `select lo_import('/etc/passwd')`],
       ['reload the configuration', 'select pg_reload_conf()'],
       ['make a replication slot', `select pg_create_physical_replication_slot('stolen')`],
+      ...(isRevoked ? HARMFUL : []),
+      ...(isRevoked && !hasOwnTables ? HARMFUL_BESIDE_OTHERS : []),
       ['set session_replication_role', `set local session_replication_role = replica`],
       ['set log_statement', `set local log_statement = 'none'`],
       ...(otherPid === undefined
@@ -52,6 +58,19 @@ export function sessionAttacks(facts: SessionFacts): readonly Attack[] {
     ]),
   ]
 }
+
+/** What hurts others and is no matter of rows. */
+const HARMFUL = [
+  ['write to the log of the cluster', `select pg_logical_emit_message(false, 'stolen', 'x')`],
+  ['make files', 'select pg_export_snapshot()'],
+] as const
+const HARMFUL_BESIDE_OTHERS = [
+  ['take an advisory lock', 'select pg_try_advisory_lock(4711)'],
+  ['take an advisory lock for the transaction', 'select pg_advisory_xact_lock(4711)'],
+  ['give back advisory locks', 'select pg_advisory_unlock_all()'],
+  ['make a large object', 'select lo_create(0)'],
+  ['make a large object of bytes', `select lo_from_bytea(0, 'x')`],
+] as const
 
 function becoming(role: string, user: string, isAllowed: boolean): readonly Attack[] {
   const name = quote(role)

@@ -15,6 +15,8 @@ export interface Surroundings {
   readonly groups: readonly string[]
   /** Whether Citus spreads the tables over other servers. */
   readonly isDistributed: boolean
+  /** Whether the administrator may revoke what belongs to PostgreSQL itself. */
+  readonly isSuperuser: boolean
 }
 
 /** look reads what there is around a stage, as the administrator in the database of its tables. */
@@ -40,7 +42,17 @@ export async function look(admin: Db, stage: Stage): Promise<Surroundings> {
     join pg_roles g on g.oid <> r.oid and pg_has_role(r.oid, g.oid, 'member')
     where r.rolname = ${own.target.user} and current_setting('server_version_num')::integer < 160000`)
   const isDistributed = await isCitus(admin)
-  return { catalog, objects, roles: names(roles), databases, groups: names(groups), isDistributed }
+  const [self] = await admin.query<{ isSuperuser: boolean }>(sql`
+    select rolsuper as "isSuperuser" from pg_roles where rolname = current_user`)
+  return {
+    catalog,
+    objects,
+    roles: names(roles),
+    databases,
+    groups: names(groups),
+    isDistributed,
+    isSuperuser: self?.isSuperuser === true,
+  }
 }
 
 function names(rows: readonly { readonly name: string }[]): readonly string[] {

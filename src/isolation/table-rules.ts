@@ -1,5 +1,6 @@
 import { sql } from '../pool/statement.ts'
 import { HOMES, type Rule, sharedAnd, tablesOf } from './rule.ts'
+import { STATISTICS_RULES } from './statistics-rules.ts'
 
 /** The two forms that a policy may have, as PostgreSQL prints them. Neither holds a subquery. */
 const BY_ROLE = `(tenant_id = ("right"((CURRENT_USER)::text, 32))::uuid)`
@@ -140,5 +141,6 @@ export function tableRules(own: readonly string[]): readonly Rule[] {
       where c.relkind = 'v' and not coalesce(
         (select option_value::boolean from pg_options_to_table(c.reloptions) where option_name = 'security_invoker'), false)`,
     },
+    ...STATISTICS_RULES,
   ]
 }

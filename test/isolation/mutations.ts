@@ -24,6 +24,11 @@ interface Policy {
   readonly name: string
 }
 
+interface TableColumn {
+  readonly table: string
+  readonly column: string
+}
+
 interface Grant {
   readonly table: string
   readonly grantee: string
@@ -31,6 +36,17 @@ interface Grant {
 }
 
 const OPEN = '(true)'
+
+/** What hurts others and is PUBLIC's by default; pg_logical_emit_message has other arguments from PostgreSQL 17 on. */
+const HARMFUL = [
+  'pg_advisory_lock(bigint)',
+  'pg_try_advisory_xact_lock_shared(integer, integer)',
+  'pg_advisory_unlock_all()',
+  'lo_create(oid)',
+  'lo_creat(integer)',
+  'lo_from_bytea(oid, bytea)',
+  'pg_export_snapshot()',
+]
 
 /** mutationsOf takes down, one by one, every wall that the catalog has around the tables of some schemas. */
 export async function mutationsOf(
@@ -43,6 +59,10 @@ export async function mutationsOf(
   const tables = own.filter(({ kind }) => kind === 'table').map(({ name }) => name)
   const partitioned = new Set(own.filter(({ isPartitioned }) => isPartitioned).map(({ name }) => name))
   const [policies, grants] = [await readPolicies(db, tables), await readGrants(db, tables)]
+  const shared = own
+    .filter(({ kind, schema }) => kind === 'table' && schema === 'app')
+    .map(({ name }) => name)
+  const columns = await readColumns(db, shared)
   const texts: (readonly [name: string, text: string, schema?: string])[] = [
     ...policies.flatMap(onPolicy),
     ...grants.map(
@@ -50,6 +70,7 @@ export async function mutationsOf(
         [`revoke ${verb} from ${grantee}`, `revoke ${verb} on ${table} from "${grantee}"`] as const,
     ),
     ...tables.flatMap((table) => onTable(table, parties)),
+    ...columns.flatMap(onStatistics),
     ...tables.filter((table) => !partitioned.has(table)).flatMap(onKeys),
     ...own.flatMap((object) => onOther(object, parties)),
     ...[...homes].flatMap((home) => onSchema(home, parties)),
@@ -89,7 +110,10 @@ function onTable(table: string, { groups, logins, stranger }: Parties): (readonl
       `tenant_id with another default`,
       `alter table ${table} alter column tenant_id set default gen_random_uuid()`,
     ],
-    [`an index that starts with another column`, `create index leak on ${table} ((1), tenant_id)`],
+    [
+      `an index that starts with another column`,
+      `do $$ begin create index leak on ${table} ((1), tenant_id); alter index ${schemaOf(table)}.leak alter column 1 set statistics 0; end $$`,
+    ],
     [`a rule`, `create rule leak as on insert to ${table} do also select 1`],
     ...logins
       .slice(0, 1)
@@ -110,13 +134,33 @@ function onTable(table: string, { groups, logins, stranger }: Parties): (readonl
   ].map(([what = '', text = '']) => [`${what} on ${table}`, text] as const)
 }
 
+/** What is kept of shared tables' values; a tenant's own tell a tenant of itself. */
+function onStatistics({ table, column }: TableColumn): (readonly [string, string])[] {
+  return [
+    [`values of ${column} kept`, `alter table ${table} alter column ${column} set statistics 10`],
+    [`values of a column that comes later`, `alter table ${table} add column leak text`],
+    [`values of an index`, `create index leak on ${table} (tenant_id, (tenant_id::text))`],
+    [
+      `a statistics object`,
+      `create statistics ${schemaOf(table)}.leak on tenant_id, (tenant_id::text) from ${table}`,
+    ],
+  ].map(([what = '', text = '']) => [`${what} on ${table}`, text] as const)
+}
+
+function schemaOf(table: string): string {
+  return table.slice(0, table.indexOf('.'))
+}
+
 /** PostgreSQL itself wants the key of a partitioned table to hold its partition key. */
 function onKeys(table: string): (readonly [string, string])[] {
   return [
-    [`a key without tenant_id`, `alter table ${table} add column leak uuid unique`],
+    [
+      `a key without tenant_id`,
+      `alter table ${table} add column leak uuid unique, alter column leak set statistics 0`,
+    ],
     [
       `a foreign key without tenant_id`,
-      `alter table ${table} add column leak uuid unique, add column leak2 uuid references ${table} (leak)`,
+      `alter table ${table} add column leak uuid unique, add column leak2 uuid references ${table} (leak), alter column leak set statistics 0, alter column leak2 set statistics 0`,
     ],
   ].map(([what = '', text = '']) => [`${what} on ${table}`, text] as const)
 }
@@ -220,6 +264,13 @@ function onDatabase({ groups }: Parties): (readonly [string, string])[] {
       'an untrusted function for everybody',
       `create function public.leak() returns text language sql security definer return 'x'`,
     ],
+    ...HARMFUL.map(
+      (signature) =>
+        [
+          `${signature} for everybody`,
+          `grant execute on function pg_catalog.${signature} to public`,
+        ] as const,
+    ),
     [
       'a large object for everybody',
       `do $$ begin execute format('grant select on large object %s to public', lo_from_bytea(0, 'x')); end $$`,
@@ -229,6 +280,15 @@ function onDatabase({ groups }: Parties): (readonly [string, string])[] {
 
 function onThisDatabase(format: string): string {
   return `do $$ begin execute format('${format}', current_database()); end $$`
+}
+
+/** readColumns gives a column of each table, besides tenant_id. */
+async function readColumns(db: Db, tables: readonly string[]): Promise<readonly TableColumn[]> {
+  return db.query<TableColumn>(sql`
+    select distinct on (t.name) t.name as table, quote_ident(a.attname) as column
+    from unnest(string_to_array(${tables.join(',')}, ',')) t (name) join pg_attribute a on a.attrelid = t.name::regclass
+    where a.attnum > 0 and not a.attisdropped and a.attname <> 'tenant_id'
+    order by t.name, a.attnum`)
 }
 
 async function readPolicies(db: Db, tables: readonly string[]): Promise<readonly Policy[]> {

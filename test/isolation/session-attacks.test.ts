@@ -12,6 +12,8 @@ const attacks = sessionAttacks({
   mayBecome: new Set(),
   roles: [MEMBERLESS, OTHER, 'tb_1'],
   otherPid: 1,
+  isRevoked: true,
+  hasOwnTables: false,
 })
 
 t.test('the role that never has members is refused as each major version words it', async (t) => {
@@ -38,4 +40,22 @@ t.test('an internal error is a refusal of nothing else', async (t) => {
     [`role ${MEMBERLESS}: grant to itself`],
   )
   t.ok(attacks.some(({ object, name }) => object === `role ${OTHER}` && name === 'grant to itself'))
+})
+
+t.test('what only a superuser may revoke is tried where one has revoked it', async (t) => {
+  const tried = (isRevoked: boolean, hasOwnTables: boolean) =>
+    sessionAttacks({ user: 'tb_1', mayBecome: new Set(), roles: [], otherPid: 1, isRevoked, hasOwnTables })
+      .map(({ name }) => name)
+      .filter((name) => /advisory|log of the cluster|files$|large object/.test(name))
+  const everywhere = ['write to the log of the cluster', 'make files']
+  t.strictSame(tried(true, false), [
+    ...everywhere,
+    'take an advisory lock',
+    'take an advisory lock for the transaction',
+    'give back advisory locks',
+    'make a large object',
+    'make a large object of bytes',
+  ])
+  t.strictSame(tried(true, true), everywhere)
+  t.strictSame(tried(false, false), [])
 })
