@@ -250,15 +250,17 @@ for (const name of ALL) {
 
   t.test(`${name}: a large object is its maker's alone`, async (t) => {
     const { own, other } = await both(t, name)
-    if (name === 'row') {
-      t.equal(
-        codeOf(await other.attempt(`select lo_from_bytea(0, 'secret')`)),
-        NO_RIGHT,
-        'none in a login for all',
-      )
-      return
+    const make = `select lo_from_bytea(0, 'secret') as oid`
+    if (name === 'role' || name === 'row') {
+      const makers = ['lo_create(0)', 'lo_creat(0)', `lo_from_bytea(0, 'secret')`]
+      for (const maker of makers) t.equal(codeOf(await other.attempt(`select ${maker}`)), NO_RIGHT, maker)
+      if (name === 'row') return
+      // There may be some from before.
+      await house.admin.script('grant execute on function lo_from_bytea(oid, bytea) to lessor_tenant')
     }
-    const [made] = await other.keep(`select lo_from_bytea(0, 'secret') as oid`)
+    const [made] = await other.keep(make)
+    if (name === 'role')
+      await house.admin.script('revoke execute on function lo_from_bytea(oid, bytea) from lessor_tenant')
     for (const text of [
       `select lo_get(${made?.oid})`,
       `select lo_open(${made?.oid}, 131072)`,
@@ -268,7 +270,22 @@ for (const name of ALL) {
       // In a database of its own there is no such object at all.
       t.equal(codeOf(await own.attempt(text)), name === 'database' ? '42704' : NO_RIGHT, text)
     }
+    const kept = await other.attempt(`select convert_from(lo_get(${made?.oid}), 'utf8') as text`)
+    t.strictSame([...rowsOf(kept)], [{ text: 'secret' }])
     await other.keep(`select lo_unlink(${made?.oid})`)
+  })
+
+  t.test(`${name}: what only hurts others is refused`, async (t) => {
+    const { own } = await both(t, name)
+    for (const text of [
+      `select pg_logical_emit_message(false, 'x', 'y')`,
+      `select pg_logical_emit_message(true, 'x', 'y'::bytea)`,
+      'select pg_export_snapshot()',
+      'select pg_stat_reset()',
+      'select pg_switch_wal()',
+      `select pg_create_restore_point('x')`,
+    ])
+      t.equal(codeOf(await own.attempt(text)), NO_RIGHT, text)
   })
 
   t.test(`${name}: an advisory lock of one tenant is not in another's way`, async (t) => {

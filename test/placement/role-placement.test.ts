@@ -171,6 +171,7 @@ t.test('unprovision ends the sessions of both logins and leaves nothing of them'
   const blue = await provisionTenant(t, placement, admin)
   const green = await provisionTenant(t, placement, admin, { id: blue.id, colour: 'green' })
   const [idle, busy] = [await openTenant(t, url, placement, blue), await openTenant(t, url, placement, green)]
+  await admin.script('grant execute on function lo_create(oid) to lessor_tenant')
   await idle.query(sql`select lo_create(0)`)
   const sleep = t.rejects(busy.query(sql`select pg_sleep(20)`))
   await placement.unprovision(admin, blue.id)
@@ -191,7 +192,10 @@ t.test('withdraw ends one login, and what it owned is the other one’s', async 
     await openTenant(t, url, placement, green),
     await openTenant(t, url, placement, other),
   ]
+  // Made before that was taken from tenants of this placement.
+  await admin.script('grant execute on function lo_from_bytea(oid, bytea) to lessor_tenant')
   const [made] = await old.query<{ oid: number }>(sql`select lo_from_bytea(0, 'kept') as oid`)
+  await admin.script('revoke execute on function lo_from_bytea(oid, bytea) from lessor_tenant')
   const read = sql`select convert_from(lo_get(${made?.oid ?? 0}::oid), 'utf8') as text`
   await old.query(sql`alter default privileges grant select on tables to public`)
   const sleep = t.rejects(old.query(sql`select pg_sleep(20)`))

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { type Statement, sql } from '../../src/pool/statement.ts'
+import { type Db, type Statement, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
 import { openAdmin, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
@@ -40,15 +40,20 @@ t.test('the planner knows what is frequent with a tenant', async (t) => {
   const before = await estimate(rare)
   t.ok(before < 40, `without statistics it expects ${before} of 400`)
   await admin.script(`
-    select lessor.tenant_statistics('app.notes'), lessor.tenant_statistics('app.notes');
+    select lessor.tenant_statistics('app.notes', array['kind']), lessor.tenant_statistics('app.notes', array['kind']);
     analyze app.notes`)
   const after = await estimate(rare)
   t.ok(after > 300 && after < 500, `with them ${after}`)
   t.same(
     await admin.query(sql`
-      select attname as name, attstattarget::integer as target from pg_attribute
-      where attrelid = 'app.notes'::regclass and attstattarget > 0`),
-    [{ name: 'tenant_id', target: 1000 }],
+      select attname as name, coalesce(attstattarget, -1)::integer as target from pg_attribute
+      where attrelid = 'app.notes'::regclass and attnum > 0 order by attnum`),
+    [
+      { name: 'tenant_id', target: 1000 },
+      { name: 'id', target: 0 },
+      { name: 'kind', target: -1 },
+      { name: 'colour', target: 0 },
+    ],
   )
   t.same(
     await admin.query(sql`
@@ -56,7 +61,7 @@ t.test('the planner knows what is frequent with a tenant', async (t) => {
         stxkind::text as kinds, pg_get_userbyid(stxowner) as owner
       from pg_statistic_ext`),
     [{ columns: '{tenant_id,kind}', kinds: '{d,f,m}', owner: 'lessor_owner' }],
-    'once, for the column of the index, not for the key',
+    'once, for the column that was named',
   )
 })
 
@@ -76,6 +81,51 @@ t.test('columns can be named, and every partition has the same statistics', asyn
     { common: true, count: 2 },
   ])
 })
+
+t.test('columns of an index are not named by themselves', async (t) => {
+  const { admin } = await prepared(t)
+  await admin.script(`select lessor.tenant_statistics('app.notes')`)
+  t.equal((await admin.query(sql`select from pg_statistic_ext`)).length, 0)
+  t.strictSame(await shown(admin), [])
+})
+
+t.test(
+  'what was named stays so, through a partition and another protect, until it is taken back',
+  async (t) => {
+    const { admin, placement } = await prepared(t)
+    const tenant = await provisionTenant(t, placement, admin)
+    await admin.script(`
+    select lessor.tenant_statistics('app.notes', array['kind', 'colour']), lessor.protect('app.notes');
+    select lessor.partition('app.notes')`)
+    await admin.query(sql`select lessor.begin_move('app.notes', ${tenant.id}::uuid)`)
+    await admin.script(`select lessor.protect('app.notes')`)
+    t.strictSame(await shown(admin), ['colour', 'kind'])
+    t.strictSame(await targets(admin), [
+      { name: 'id', targets: '{0}' },
+      { name: 'kind', targets: '{-1}' },
+      { name: 'colour', targets: '{-1}' },
+    ])
+    await admin.script(`select lessor.hide_statistics('app.notes', array['kind'])`)
+    t.strictSame(await shown(admin), ['colour'])
+  },
+)
+
+async function shown(admin: Db): Promise<readonly string[]> {
+  const rows = await admin.query<{ name: string }>(
+    sql`select name from lessor.shown_columns('app.notes') name order by 1`,
+  )
+  return rows.map(({ name }) => name)
+}
+
+/** targets is what the columns of a table, its default partition and a tenant's have, those that differ one by one. */
+async function targets(admin: Db): Promise<readonly unknown[]> {
+  const rows = await admin.query(sql`
+    select attname as name, array_agg(distinct coalesce(attstattarget, -1)::integer)::text as targets
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    where c.relkind in ('r', 'p') and c.relname like 'notes%' and attnum > 0 and attname <> 'tenant_id'
+    group by attname, attnum order by attnum`)
+  return [...rows]
+}
 
 t.test("a tenant's login sees nothing of what was collected", async (t) => {
   const { url, admin, placement } = await prepared(t)

@@ -94,6 +94,7 @@ for (const placement of PLACEMENTS) {
       await visit(t, house, other),
     ]
     const sessions = [await first.open(), await second.open()]
+    await house.admin.script('grant execute on function lo_create(oid) to lessor_tenant')
     await sessions[0]?.query(sql`select lo_create(0)`)
     await dropVisitors(house.admin, mine)
     for (const session of sessions)

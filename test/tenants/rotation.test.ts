@@ -140,6 +140,7 @@ t.test('the new login reaches the rows of its own tenant and nothing else', asyn
 t.test('what a tenant owns is its own after a rotation', async (t) => {
   const house = await withTenant(t, 'Owner')
   const { id, pools, tenants } = house
+  await admin.script('grant execute on function lo_from_bytea(oid, bytea) to lessor_tenant')
   const made = await pools.use({ tenantId: id, generation: 1 }, caller(), async (db) => {
     const [row] = await db.query<{ oid: number }>(sql`select lo_from_bytea(0, 'kept') as oid`)
     return row?.oid ?? 0
