@@ -1,11 +1,17 @@
 import { type Statement, sql } from '../pool/statement.ts'
 import { HOMES, type Rule, tablesOf } from './rule.ts'
 
-/** The shared tables and their partitions. Of a table that Citus distributes no row is here; its workers' are not looked at. */
+/**
+ * The protected shared tables and their partitions; what is not protected breaks other rules. Of a table that Citus
+ * distributes no row is here: STATISTICS_NOTICES tells of it.
+ */
 const TABLES = sql`
   select c.oid, c.relname, c.relnamespace, coalesce(pg_partition_root(c.oid), c.oid) as root
   from (${tablesOf(sql`select * from (${HOMES}) each_home where each_home.shared`)}) c
-  where not exists (
+  where exists (
+    select from pg_policy p
+    where p.polname = 'tenant_by_setting' and p.polrelid in (c.oid, pg_partition_root(c.oid)))
+  and not exists (
     select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
     where t.tgrelid = c.oid and p.proname = 'citus_truncate_trigger')`
 
