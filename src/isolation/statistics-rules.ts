@@ -54,7 +54,9 @@ export const STATISTICS_RULES: readonly Rule[] = [
       from (${HIDDEN}) h join pg_namespace n on n.oid = h.relnamespace
       where exists (
         select from pg_stats s
-        where s.schemaname = n.nspname and s.tablename = h.relname and s.attname = h.attname)`,
+        where s.schemaname = n.nspname and s.tablename = h.relname and s.attname = h.attname
+          -- How many there are of a foreign key's is no value (lessor.note_distinct).
+          and num_nonnulls(s.most_common_vals, s.histogram_bounds, s.correlation, s.most_common_elems) > 0)`,
   },
   {
     name: 'no statistics object of a shared table is over other columns',
