@@ -113,16 +113,26 @@ declare
   relations regclass[] := array(select target union select relid from pg_partition_tree(target));
   is_superuser boolean := (select rolsuper from pg_roles where rolname = current_user);
   has_clear boolean := current_setting('server_version_num')::integer >= 180000;
-  shown name[] := array(select shown_column from lessor.shown_columns(target) shown_column where shown_column <> all (columns));
+  shown name[];
   retyped name[] := '{}';
   stuck name[] := '{}';
   step text;
   item record;
 begin
+  -- A tenant's own table tells a tenant of itself.
+  if exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = target and lessor.tenant_of_schema(n.nspname) is not null
+  ) then return; end if;
+  if not exists (select from pg_policy where polrelid = target and polname = 'tenant_by_setting') then
+    raise exception 'table % is not shared between tenants; call lessor.protect first', target
+      using errcode = 'invalid_table_definition';
+  end if;
   if lessor.is_distributed(target) then
     raise notice 'table % is distributed: its workers keep statistics of its columns', target;
     return;
   end if;
+  shown := array(select shown_column from lessor.shown_columns(target) shown_column where shown_column <> all (columns));
   for step in
     select format('drop statistics %I.%I', n.nspname, s.stxname)
     from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
@@ -200,10 +210,7 @@ create function lessor.protect(
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   perform lessor.protect_rows(target, verbs);
-  -- A tenant's own table tells a tenant of itself.
-  if exists (select from pg_policy where polrelid = target and polname = 'tenant_by_setting') then
-    perform lessor.hide_statistics(target);
-  end if;
+  perform lessor.hide_statistics(target);
 end $$;
 
 create function lessor.partition(target regclass) returns void
@@ -288,9 +295,9 @@ revoke all on function
   lessor.hide_statistics(regclass, text[]), lessor.protect(regclass, text[]), lessor.partition(regclass),
   lessor.begin_move(regclass, uuid, text)
 from public;
-grant execute on function lessor.protect(regclass, text[]) to lessor_ddl;
+grant execute on function lessor.protect(regclass, text[]), lessor.hide_statistics(regclass, text[]) to lessor_ddl;
 
--- The tables that are there. Until now nobody has named a column as no secret.
+-- The tables that are there. No column has been named as no secret so far.
 do $$
 declare
   target regclass;
@@ -316,8 +323,8 @@ end $$;
 -- Functions of PostgreSQL:
 -- - pg_logical_emit_message writes to the log of the whole cluster as fast as it is called, and needs no table.
 -- - pg_export_snapshot makes a file at each call.
--- - The logins of placement `role` make no large objects any more: each is one entry of the cluster's lock table for
---   whoever deletes the tenant. Those that are there can be read, written and dropped. Tenants with a schema or a
+-- - The logins of placement `role` make no large objects any more: each is one entry of the cluster's lock table
+--   when the tenant is deleted. Those that are there can be read, written and dropped. Tenants with a schema or a
 --   database of their own may make tables as well, and keep them.
 -- Who needs more gets it by GRANT EXECUTE. Advisory locks stay as they are (sql/walls/000005-catalog.sql).
 do $$

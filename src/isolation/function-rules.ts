@@ -27,7 +27,7 @@ export const FUNCTION_RULES: readonly Rule[] = [
   },
 ]
 
-/** FUNCTION_NOTICES say which of them tenants may run: since nobody could revoke it, or by a GRANT of the team's. */
+/** FUNCTION_NOTICES say which of them tenants may run: since the administrator could not revoke it, or by a GRANT of the team's. */
 export const FUNCTION_NOTICES: Statement = sql`
   select format('tenants may run %s, which a superuser can revoke from PUBLIC', string_agg(distinct f.proname, ', ' order by f.proname)) as notice
   from (${HARMFUL}) f cross join lateral aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a

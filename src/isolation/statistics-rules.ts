@@ -70,7 +70,7 @@ export const STATISTICS_RULES: readonly Rule[] = [
   },
 ]
 
-/** STATISTICS_NOTICES say where older values are left since nobody could have them forgotten. */
+/** STATISTICS_NOTICES say where older values are left since the administrator could not clear them. */
 export const STATISTICS_NOTICES: Statement = sql`
   select format('EXPLAIN tells values of %s as they were at an earlier ANALYZE: %s; a superuser clears them by lessor.hide_statistics(%L)',
     h.oid::regclass, string_agg(quote_ident(h.attname), ', ' order by h.attname), h.oid::regclass) as notice

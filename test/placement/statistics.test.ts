@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { type Db, type Statement, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { appFiles, ownPlacement } from './own-support.ts'
 import { openAdmin, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
 const ENUMERATED = `
@@ -223,6 +224,7 @@ t.test('what makes no sense is refused', async (t) => {
   await admin.script('create table app.bare (tenant_id uuid, id integer, primary key (tenant_id, id))')
   for (const [statement, code, message] of [
     [sql`select lessor.tenant_statistics('app.bare')`, '42P16', /is not shared between tenants/],
+    [sql`select lessor.hide_statistics('app.bare')`, '42P16', /is not shared between tenants/],
     [
       sql`select lessor.tenant_statistics('app.notes', array['size'])`,
       '42703',
@@ -236,3 +238,26 @@ t.test('what makes no sense is refused', async (t) => {
     await t.rejects(admin.query(statement), { code, message })
   }
 })
+
+for (const name of ['schema', 'database'] as const) {
+  t.test(`${name}: the same file runs over a tenant's own tables, which keep their statistics`, async (t) => {
+    const { url } = await testDatabase(t)
+    const admin = openAdmin(t, url)
+    const placement = ownPlacement(
+      name,
+      await appFiles(t, {
+        '000001-notes.sql': `
+          create table notes (tenant_id uuid, id integer, kind text, primary key (tenant_id, id));
+          select lessor.protect('notes'), lessor.tenant_statistics('notes', array['kind']),
+            lessor.hide_statistics('notes', array['kind'])`,
+      }),
+    )
+    await placement.prepare(admin)
+    const tenant = await provisionTenant(t, placement, admin)
+    await placement.migrate(admin, tenant.id, { lockTimeoutMs: 0 })
+    const db = await openTenant(t, url, placement, tenant)
+    const hidden = await db.query(sql`
+      select attname from pg_attribute where attrelid = 'notes'::regclass and attstattarget >= 0 and attnum > 0`)
+    t.equal(hidden.length, 0)
+  })
+}
