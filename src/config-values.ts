@@ -77,6 +77,26 @@ export function misspelt(given: Environment): string[] {
     })
 }
 
+/** tight returns a sentence for each limit that is smaller than what the service itself needs. */
+export function tight(values: Values): string[] {
+  const { POOL_MAX_CONNECTIONS, ROLE_CONNECTION_LIMIT, WATCHDOG, WATCHDOG_TRANSACTION_MS } = values
+  const found: string[] = []
+  if (ROLE_CONNECTION_LIMIT !== 0 && ROLE_CONNECTION_LIMIT < POOL_MAX_CONNECTIONS) {
+    found.push(
+      `ROLE_CONNECTION_LIMIT (${ROLE_CONNECTION_LIMIT}) is less than POOL_MAX_CONNECTIONS (${POOL_MAX_CONNECTIONS}): ` +
+        'PostgreSQL refuses connections that the pools may open. Set it to POOL_MAX_CONNECTIONS times the nodes at least, or leave it out',
+    )
+  }
+  const requestMs = Math.max(values.REQUEST_TIMEOUT_MS, values.STATEMENT_TIMEOUT_MS)
+  if (WATCHDOG === 'on' && WATCHDOG_TRANSACTION_MS < requestMs) {
+    found.push(
+      `WATCHDOG_TRANSACTION_MS (${WATCHDOG_TRANSACTION_MS}) is less than a request may take (${requestMs}, the larger of ` +
+        'REQUEST_TIMEOUT_MS and STATEMENT_TIMEOUT_MS): the watchdog ends transactions of the service itself, and blocks their tenants. Raise it',
+    )
+  }
+  return found
+}
+
 function misfits(given: Environment): readonly VariableName[] {
   try {
     validate(given)

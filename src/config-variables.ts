@@ -109,7 +109,11 @@ export const VARIABLES = Type.Object({
   ),
   CHANGE_POLL_MS: milliseconds(1000, 'how often the changes of other processes are looked for', 50),
   NODE_LEASE_SECONDS: seconds(15, 'when a silent process loses its share of the connections'),
-  ROLE_CONNECTION_LIMIT: count(32, 'sessions that a tenant role may have at its server, over all processes'),
+  ROLE_CONNECTION_LIMIT: count(
+    0,
+    'sessions that a tenant role may have at its server, over all processes; 0: twice what their pools may open',
+    0,
+  ),
   ROLE_TEMP_FILE_LIMIT_KB: integer(
     1_048_576,
     'temporary disk space of one session of a tenant role',
@@ -120,6 +124,17 @@ export const VARIABLES = Type.Object({
     60_000,
     'when a session of a tenant role that idles in a transaction is ended',
   ),
+  WATCHDOG: choice('on', 'whether logins of tenants that hurt others on a data server are ended there', [
+    'on',
+    'off',
+  ]),
+  WATCHDOG_INTERVAL_MS: milliseconds(1000, 'how often each data server is looked at, by one process', 100),
+  WATCHDOG_LOCK_PERCENT: integer(12, "part of a server's lock table that one login may have", 1, 100),
+  WATCHDOG_BLOCKING_MS: milliseconds(1000, 'longest time that a login may make others wait for a lock'),
+  WATCHDOG_TRANSACTION_MS: milliseconds(600_000, "longest transaction of a tenant's login"),
+  WATCHDOG_RESERVE_PERCENT: integer(10, "part of a server's sessions that is kept free", 0, 50),
+  WATCHDOG_OFFENCES: count(3, 'so many times ended, a login is blocked'),
+  WATCHDOG_OFFENCE_SECONDS: seconds(600, 'within which time they are counted'),
   JOB_CLAIM_SECONDS: seconds(60, 'when the unfinished job of a dead process is taken over'),
 
   TLS_CERT_FILE: optional('certificate chain, PEM; HTTPS when set', FILE),

@@ -1,7 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { parseEnv } from 'node:util'
-import { check, type Environment, misspelt, readGiven, readText, type Values } from './config-values.ts'
+import {
+  check,
+  type Environment,
+  misspelt,
+  readGiven,
+  readText,
+  tight,
+  type Values,
+} from './config-values.ts'
 import { isSecretName, splitList, VARIABLE_NAMES } from './config-variables.ts'
 import { Secret } from './secret.ts'
 
@@ -79,6 +87,17 @@ export interface Config {
     readonly statementTimeoutMs: number
     readonly idleInTransactionTimeoutMs: number
     readonly tempFileLimitKb: number
+  }
+  /** What the logins of tenants may do on a data server. */
+  readonly watchdog: {
+    readonly isOn: boolean
+    readonly intervalMs: number
+    readonly lockPart: number
+    readonly blockingMs: number
+    readonly transactionMs: number
+    readonly sessionPart: number
+    readonly offences: number
+    readonly offenceMs: number
   }
   /** Limit of one statement's answer; see RESULT_TOO_LARGE. */
   readonly maxResultBytes: number
@@ -204,6 +223,16 @@ function assemble(values: Values, given: Environment, tls: TlsConfig | undefined
       idleInTransactionTimeoutMs: values.ROLE_IDLE_IN_TRANSACTION_TIMEOUT_MS,
       tempFileLimitKb: values.ROLE_TEMP_FILE_LIMIT_KB,
     },
+    watchdog: {
+      isOn: values.WATCHDOG === 'on',
+      intervalMs: values.WATCHDOG_INTERVAL_MS,
+      lockPart: values.WATCHDOG_LOCK_PERCENT / 100,
+      blockingMs: values.WATCHDOG_BLOCKING_MS,
+      transactionMs: values.WATCHDOG_TRANSACTION_MS,
+      sessionPart: values.WATCHDOG_RESERVE_PERCENT / 100,
+      offences: values.WATCHDOG_OFFENCES,
+      offenceMs: values.WATCHDOG_OFFENCE_SECONDS * 1000,
+    },
     maxResultBytes: values.MAX_RESULT_BYTES,
     sweepCron: values.SWEEP_CRON,
     isolationCron: values.ISOLATION_CRON,
@@ -212,7 +241,7 @@ function assemble(values: Values, given: Environment, tls: TlsConfig | undefined
       value: values[name] === undefined ? null : isSecretName(name) ? '[secret]' : values[name],
       isDefault: given[name] === undefined,
     })),
-    warnings: misspelt(given),
+    warnings: [...misspelt(given), ...tight(values)],
   }
 }
 

@@ -29,8 +29,10 @@ import { PoolRegistry } from './pool/registry.ts'
 import type { Db } from './pool/statement.ts'
 import type { Secret } from './secret.ts'
 import { DataServers } from './servers/data-servers.ts'
+import { connectionLimitOf } from './servers/role-limits.ts'
 import { ServerShares } from './servers/server-shares.ts'
 import { makeLocate } from './tenants/locate.ts'
+import { loginsOf } from './tenants/logins.ts'
 import { NamespaceService } from './tenants/namespace-service.ts'
 import { type RecoveryJob, startRecoveryJob } from './tenants/recovery-job.ts'
 import type { PlacementName, TenantRef } from './tenants/tenant.ts'
@@ -41,6 +43,7 @@ import { parseVaultKeys } from './vault/key-ring.ts'
 import { Vault } from './vault/vault.ts'
 import { createVaultKeys } from './vault-services.ts'
 import { readVersion } from './version.ts'
+import { createWatchServices } from './watch-services.ts'
 
 /** How long a process that migrates the fleet may be silent before another one goes on with it. */
 const FLEET_CLAIM_MS = 30_000
@@ -114,11 +117,18 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     // Its share is found now, not with the next heartbeat.
     onChange: () => node.nodes.wake(),
     onMove: (server) => {
+      watchdog.reopen(server)
       for (const pool of pools.snapshots())
         if (pool.server === server) void pools.evict(pool.tenantId, 'rotation')
     },
     onProblem: (server, error) => logger.warn({ err: error, server }, 'a data server is not ready for all'),
   })
+  const roleConnectionLimit = () =>
+    connectionLimitOf({
+      ...config.roles,
+      poolConnections: config.pools.maxConnections,
+      nodes: node.nodes.live,
+    })
   const outage = new Outage({
     clock,
     outageMs: config.tenants.outageMs,
@@ -127,6 +137,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     onEnd: (ms) => logger.info({ ms: Math.round(ms) }, 'the control database is back'),
   })
   const shares = new ServerShares({
+    watches: config.watchdog.isOn,
     servers: () => servers.budgets(),
     clock,
     pools: { used: (server) => pools.used(server), rebalance: () => pools.rebalance() },
@@ -163,13 +174,18 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     directory,
     changes,
     connect,
-    limits: config.roles,
+    limits: () => ({ ...config.roles, connectionLimit: roleConnectionLimit() }),
     checkTimeoutMs: 2 * config.pools.connectTimeoutMs,
     maxConnections: config.pools.maxConnections,
     jobClaimMs: config.tenants.jobClaimMs,
     schemaVersion: () => fleet.newest(),
     // A process has heard of the change, or its lease has run out, and its drain deadline has passed.
     settleTimeoutMs: config.nodes.leaseMs + config.pools.drainTimeoutMs,
+    onUnsettled: ({ server, tenantId }, error) =>
+      logger.warn(
+        { err: error, tenant: tenantId, server },
+        "a tenant's logins do not follow its status yet, it will be tried again",
+      ),
     visitObserver: {
       opened: ({ role, server, tenantId, validUntil, visitor }, writes) =>
         logger.warn(
@@ -226,9 +242,22 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     pools,
   })
 
+  const watchdog = createWatchServices({
+    config,
+    logger,
+    clock,
+    servers,
+    shares,
+    logins: tenants.blocks,
+    nodes: () => node.nodes.live,
+    allLogins: (server) => loginsOf(control, server),
+    connectionLimit: roleConnectionLimit,
+  })
+
   metrics.watch({
     pools,
     isolation: isolation.check,
+    watchdog: watchdog.state,
     countBehind: () => fleet.countBehind(),
     countTenants: async () => Object.fromEntries(await tenants.countByStatus()),
     check: () => health.check(),
@@ -277,6 +306,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     health.drain()
     sweepJob.stop()
     await isolation.stop()
+    await watchdog.stop()
     await recoveryJob?.stop()
     const [report] = await Promise.all([pools.close(), tenants.close()])
     logger.info(report, 'pools closed')
@@ -309,6 +339,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     metrics,
     health,
     isolation: isolation.check,
+    watchdog: watchdog.state,
 
     /**
      * use runs `fn` on the pool of the tenant that a guard put on the request.
@@ -339,6 +370,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
       health.migrated()
       sweepJob.start()
       isolation.start()
+      watchdog.start()
       recoveryJob = startRecoveryJob({ cron: RECOVERY_CRON, recover, onError: recoveryFailed })
       recover().catch(recoveryFailed)
       await reportBehind()

@@ -179,6 +179,64 @@ t.test('variables are listed for operators, secrets hidden', async (t) => {
   t.same(named('TLS_CERT_FILE'), { name: 'TLS_CERT_FILE', value: null, isDefault: true })
 })
 
+t.test('a limit of sessions that is less than a pool may open is warned of', async (t) => {
+  const warnings = (limit: string) =>
+    loadConfig({ POOL_MAX_CONNECTIONS: '6', ROLE_CONNECTION_LIMIT: limit }).warnings
+  t.strictSame(warnings(''), [])
+  t.strictSame(warnings('6'), [])
+  t.strictSame(warnings('5'), [
+    'ROLE_CONNECTION_LIMIT (5) is less than POOL_MAX_CONNECTIONS (6): PostgreSQL refuses connections that the pools may ' +
+      'open. Set it to POOL_MAX_CONNECTIONS times the nodes at least, or leave it out',
+  ])
+})
+
+t.test('a watchdog that would end the transactions of requests is warned of', async (t) => {
+  const warnings = (environment: Record<string, string>) =>
+    loadConfig({ REQUEST_TIMEOUT_MS: '9000', STATEMENT_TIMEOUT_MS: '8000', ...environment }).warnings
+  t.strictSame(warnings({ WATCHDOG_TRANSACTION_MS: '9000' }), [])
+  t.strictSame(warnings({ WATCHDOG_TRANSACTION_MS: '8999', WATCHDOG: 'off' }), [])
+  t.strictSame(warnings({ WATCHDOG_TRANSACTION_MS: '8999' }), [
+    'WATCHDOG_TRANSACTION_MS (8999) is less than a request may take (9000, the larger of REQUEST_TIMEOUT_MS and ' +
+      'STATEMENT_TIMEOUT_MS): the watchdog ends transactions of the service itself, and blocks their tenants. Raise it',
+  ])
+  t.equal(warnings({ STATEMENT_TIMEOUT_MS: '9500', WATCHDOG_TRANSACTION_MS: '9000' }).length, 1)
+})
+
+t.test('what a login may do on a data server is in parts and milliseconds', async (t) => {
+  t.strictSame(loadConfig({}).watchdog, {
+    isOn: true,
+    intervalMs: 1_000,
+    lockPart: 0.12,
+    blockingMs: 1_000,
+    transactionMs: 600_000,
+    sessionPart: 0.1,
+    offences: 3,
+    offenceMs: 600_000,
+  })
+  t.strictSame(
+    loadConfig({
+      WATCHDOG: 'off',
+      WATCHDOG_INTERVAL_MS: '500',
+      WATCHDOG_LOCK_PERCENT: '25',
+      WATCHDOG_BLOCKING_MS: '3000',
+      WATCHDOG_TRANSACTION_MS: '60000',
+      WATCHDOG_RESERVE_PERCENT: '20',
+      WATCHDOG_OFFENCES: '5',
+      WATCHDOG_OFFENCE_SECONDS: '60',
+    }).watchdog,
+    {
+      isOn: false,
+      intervalMs: 500,
+      lockPart: 0.25,
+      blockingMs: 3_000,
+      transactionMs: 60_000,
+      sessionPart: 0.2,
+      offences: 5,
+      offenceMs: 60_000,
+    },
+  )
+})
+
 t.test('.env.example names every variable with its default and meaning, one line each', async (t) => {
   const lines = readFileSync(new URL('../.env.example', import.meta.url), 'utf8')
     .split('\n')

@@ -4,7 +4,7 @@
 --   row level security does not stand before estimates: with an operator that is leakproof (=, <, a LIKE with a
 --   prefix) EXPLAIN tells whether a value is there, and how often. So no column of a shared table has statistics but
 --   tenant_id, and those that a team has named as no secret (lessor.tenant_statistics).
--- - Call functions of PostgreSQL that nobody who stores and reads rows needs, and that fill what the whole cluster
+-- - Call functions of PostgreSQL that are not needed to store and read rows, and that fill what the whole cluster
 --   shares.
 set local lock_timeout = '5s';
 
@@ -33,20 +33,40 @@ begin
   return found_there;
 end $$;
 
+-- lessor.indexes_of_values lists the indexes of a table that have an expression or a predicate, with the columns in them.
+create function lessor.indexes_of_values(target regclass) returns table (index regclass, columns name[])
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select i.indexrelid, array(
+    select a.attname from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid
+      and d.refclassid = 'pg_class'::regclass and d.refobjid = target and d.refobjsubid > 0)
+  from pg_index i
+  where i.indrelid = target and (i.indexprs is not null or i.indpred is not null)
+$$;
+
 -- lessor.retype_column gives a column the type that it has, of which PostgreSQL makes nothing but the end of what it
 -- knew of the values: the only way before PostgreSQL 18 for an administrator who is no superuser. False where that is not
--- possible (a view or a trigger on the column), or would read a large table for its checks, or has to wait.
+-- possible (a view or a trigger on the column), or has to wait, or would read a large table: for a check on the column, or
+-- for an index that is built again, which is one of an expression or with a predicate, and any of a parent.
 create function lessor.retype_column(target regclass, column_name name) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   self record;
   before text := current_setting('lock_timeout');
 begin
-  select a.*, t.typcollation, t.typstorage, c.reltuples into self
-  from pg_attribute a join pg_type t on t.oid = a.atttypid join pg_class c on c.oid = a.attrelid
+  -- A parent that was never analyzed does not say how many rows its partitions have.
+  select a.*, t.typcollation, t.typstorage, (
+      select sum(greatest(c.reltuples, 0)) from pg_class c
+      where c.relkind = 'r' and c.oid in (select target union select relid from pg_partition_tree(target))) as stored
+  into self
+  from pg_attribute a join pg_type t on t.oid = a.atttypid
   where a.attrelid = target and a.attname = column_name;
-  if self.reltuples > 100000 and exists (
-    select from pg_constraint where conrelid = target and contype = 'c' and self.attnum = any (conkey)
+  if self.stored > 100000 and (
+    exists (select from pg_constraint where conrelid = target and contype = 'c' and self.attnum = any (conkey))
+    or exists (select from lessor.indexes_of_values(target) where column_name = any (columns))
+    or exists (
+      select from pg_index i join pg_class c on c.oid = i.indrelid
+      where i.indrelid = target and c.relkind = 'p' and self.attnum = any (i.indkey::smallint[]))
   ) then return false; end if;
   perform set_config('lock_timeout', '300ms', true);
   execute concat_ws(' ', format('alter table %s alter column %I type %s', target, column_name,
@@ -174,6 +194,26 @@ begin
     perform lessor.note_distinct(item.relation, item.position);
   end loop;
 
+  -- An index is built again along with a column of its expression.
+  if not is_superuser and not has_clear then
+    for item in
+      select distinct on (i.index) i.index, a.attname as name
+      from lessor.indexes_of_values(target) i join pg_attribute x on x.attrelid = i.index
+      join pg_index p on p.indexrelid = i.index
+      join pg_attribute a on a.attrelid = target and a.attname = any (i.columns)
+      where p.indkey[x.attnum - 1] = 0 and coalesce(x.attstattarget, -1) <> 0
+        and a.attname <> 'tenant_id' and not i.columns && retyped
+      order by i.index, a.attnum
+    loop
+      if item.name = any (retyped || stuck) then continue; end if;
+      if lessor.retype_column(target, item.name) then
+        retyped := retyped || item.name;
+      else
+        stuck := stuck || item.name;
+      end if;
+    end loop;
+  end if;
+
   for item in
     select i.indexrelid::regclass as relation, a.attnum as position, a.attname as name, c.relname, n.nspname as schema_name,
       coalesce(a.attstattarget, -1) <> 0 as is_kept
@@ -291,6 +331,7 @@ end $$;
 
 revoke all on function
   lessor.shown_columns(regclass), lessor.is_distributed(regclass), lessor.retype_column(regclass, name),
+  lessor.indexes_of_values(regclass),
   lessor.note_distinct(regclass, smallint),
   lessor.hide_statistics(regclass, text[]), lessor.protect(regclass, text[]), lessor.partition(regclass),
   lessor.begin_move(regclass, uuid, text)
@@ -320,29 +361,54 @@ begin
   end loop;
 end $$;
 
--- Functions of PostgreSQL:
--- - pg_logical_emit_message writes to the log of the whole cluster as fast as it is called, and needs no table.
+-- lessor.close_functions takes from everybody those functions of PostgreSQL that are of no use to programs that store and
+-- read rows, and fill what the whole server shares:
+-- - pg_logical_emit_message writes to the log of the cluster as fast as it is called, and needs no table.
 -- - pg_export_snapshot makes a file at each call.
--- - The logins of placement `role` make no large objects any more: each is one entry of the cluster's lock table
---   when the tenant is deleted. Those that are there can be read, written and dropped. Tenants with a schema or a
---   database of their own may make tables as well, and keep them.
--- Who needs more gets it by GRANT EXECUTE. Advisory locks stay as they are (sql/walls/000005-catalog.sql).
+-- - Advisory locks and large objects where tenants share tables (sql/walls/000005-catalog.sql): each is an entry of the
+--   table of locks, of an object when it is removed. Tenants with a schema or a database of their own keep both.
+-- Who needs more gets it by GRANT EXECUTE. Only a superuser can do it; anybody else is told so. A superuser calls it where
+-- another administrator has made the walls, or after a restore that left out rights. Run again it changes nothing.
+create function lessor.close_functions() returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  target record;
+begin
+  for target in
+    select p.oid::regprocedure as name, p.proname ~ '^(lo_|pg_(try_)?advisory_)' as is_kept_for_owners
+    from pg_proc p
+    where p.pronamespace = 'pg_catalog'::regnamespace
+      and (p.proname in ('pg_logical_emit_message', 'pg_export_snapshot')
+        or current_database() !~ '^t_[0-9a-f]{32}$' and (
+          p.proname in ('lo_create', 'lo_creat', 'lo_from_bytea')
+          or p.proname ~ '^pg_(try_)?advisory_(xact_)?(lock|unlock)'))
+      and exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee = 0)
+  loop
+    if not (select rolsuper from pg_roles where rolname = current_user) then
+      raise notice 'functions that hurt other tenants stay open: only a superuser may close them';
+      return;
+    end if;
+    execute format('revoke execute on function %s from public', target.name);
+    if target.is_kept_for_owners then
+      execute format('grant execute on function %s to lessor_schema, lessor_ddl', target.name);
+    end if;
+  end loop;
+end $$;
+revoke all on function lessor.close_functions() from public;
+
+-- The logins of placement `role` make no large objects any more. Those that are there can be read, written and dropped.
 do $$
 declare
   target record;
 begin
-  if not (select rolsuper from pg_roles where rolname = current_user) then
-    raise notice 'pg_logical_emit_message, pg_export_snapshot and large objects stay open: only a superuser may close them';
+  perform lessor.close_functions();
+  if current_database() ~ '^t_[0-9a-f]{32}$' or not (select rolsuper from pg_roles where rolname = current_user) then
     return;
   end if;
   for target in
-    select oid::regprocedure as name, proname ~ '^lo_' as is_object
-    from pg_proc
-    where pronamespace = 'pg_catalog'::regnamespace
-      and (proname in ('pg_logical_emit_message', 'pg_export_snapshot')
-        or proname in ('lo_create', 'lo_creat', 'lo_from_bytea') and current_database() !~ '^t_[0-9a-f]{32}$')
+    select oid::regprocedure as name from pg_proc
+    where pronamespace = 'pg_catalog'::regnamespace and proname in ('lo_create', 'lo_creat', 'lo_from_bytea')
   loop
-    execute format('revoke execute on function %s from %s', target.name,
-      case when target.is_object then 'lessor_tenant' else 'public' end);
+    execute format('revoke execute on function %s from lessor_tenant', target.name);
   end loop;
 end $$;

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { isLessorError, LessorError } from '../errors.ts'
 import { parseTenantId, type TenantRef } from '../tenants/tenant.ts'
-import { assertActive } from '../tenants/tenant-status.ts'
+import { assertUsable } from '../tenants/tenant-status.ts'
 import type { Principal } from './principal.ts'
 
 /** TokenAuthenticator is what the guards need of the Authenticator. */
@@ -148,7 +148,7 @@ function namedTenant(request: FastifyRequest): string | undefined {
 }
 
 function enter(request: FastifyRequest, tenant: TenantRef): void {
-  assertActive(tenant.status)
+  assertUsable(tenant)
   request.tenant = tenant
 }
 

@@ -11,7 +11,7 @@ const LOCK_MS = 2_000
 
 /**
  * Announcer sends announcements to the other processes (NOTIFY), each in a statement of its own, and ignores failures:
- * whoever listens also looks by itself. The queue of notifications belongs to all databases of a server, and any login of
+ * those that listen also look by themselves. The queue of notifications belongs to all databases of a server, and any login of
  * any of them can fill it; then every COMMIT of a transaction with a notification fails (PostgreSQL manual, NOTIFY). So
  * no transaction that does something else may have one.
  *

@@ -24,7 +24,7 @@ export interface LaneOptions {
  * and `nextWrite` in its src/connection.js.)
  */
 export class Lane {
-  readonly #connection: Connection & Pick<DriverConnection, 'script'>
+  readonly #connection: Connection & Pick<DriverConnection, 'script' | 'pid'>
   readonly #patienceMs: number | undefined
   #isLost = false
   #isSpent = false
@@ -53,6 +53,11 @@ export class Lane {
     void connection.lost.then(() => {
       this.#isLost = true
     })
+  }
+
+  /** Process id of the session's backend. */
+  get pid(): number {
+    return this.#connection.pid
   }
 
   /** Resolves when the connection is gone, for whatever reason. */
@@ -91,7 +96,7 @@ export class Lane {
   }
 
   async #answer({ result }: Running): Promise<Rows> {
-    const timer = this.#patienceMs && setTimeout(() => this.destroy(), this.#patienceMs).unref()
+    const timer = this.#patience()
     try {
       return await result
     } catch (error) {
@@ -99,12 +104,19 @@ export class Lane {
       throw error
     } finally {
       this.#look()
-      if (timer !== undefined) clearTimeout(timer)
+      clearTimeout(timer)
     }
   }
 
-  /** script may take as long as it takes. */
-  async script(text: string): Promise<void> {
+  #patience(): NodeJS.Timeout | undefined {
+    return this.#patienceMs === undefined
+      ? undefined
+      : setTimeout(() => this.destroy(), this.#patienceMs).unref()
+  }
+
+  /** script may take as long as it takes, unless it `isTimed` as `send` is. */
+  async script(text: string, { isTimed = false }: { readonly isTimed?: boolean } = {}): Promise<void> {
+    const timer = isTimed ? this.#patience() : undefined
     try {
       await this.#connection.script(text)
     } catch (error) {
@@ -112,6 +124,7 @@ export class Lane {
       throw error
     } finally {
       this.#look()
+      clearTimeout(timer)
     }
   }
 

@@ -22,9 +22,17 @@ export interface PostgresDatabaseOptions {
   readonly closeTimeoutMs: number
   /** Code of the LessorError that stands for a server that cannot be used. */
   readonly unavailable: ErrorCode
+  /** Settings of its sessions, besides its own. */
+  readonly parameters?: Readonly<Record<string, string>>
+  /** Stands around each statement of a session, which the process id names; runs it once. */
+  readonly watch?: Watch
 }
 
+/** Watch runs a statement of the backend `pid` and may look at what becomes of it meanwhile. */
+export type Watch = <T>(pid: number, statement: () => Promise<T>) => Promise<T>
+
 const PING = sql`select 1`
+const UNWATCHED: Watch = (_, statement) => statement()
 
 /**
  * PostgresDatabase is the service's own door to a database, over a few connections. It connects at the
@@ -35,9 +43,11 @@ export class PostgresDatabase implements ScriptDb {
   readonly #lanes: Lanes
   /** Longest wait for an answer; undefined when statements have no limit. */
   readonly #patienceMs: number | undefined
+  readonly #watch: Watch
 
   constructor(options: PostgresDatabaseOptions) {
     this.#options = options
+    this.#watch = options.watch ?? UNWATCHED
     const { connectTimeoutMs, idleMs, maxConnections: max, statementTimeoutMs } = options
     this.#patienceMs = statementTimeoutMs === 0 ? undefined : statementTimeoutMs + connectTimeoutMs
     const waitMs = this.#patienceMs && this.#patienceMs + connectTimeoutMs
@@ -48,16 +58,18 @@ export class PostgresDatabase implements ScriptDb {
     const refused = refusal(statement)
     if (refused !== undefined) return Promise.reject(refused)
     // Row is the caller's word for what its own SQL returns.
-    return this.#use((lane) => lane.send(statement)) as Promise<Rows & readonly Row[]>
+    return this.#use((lane) => this.#watch(lane.pid, () => lane.send(statement))) as Promise<
+      Rows & readonly Row[]
+    >
   }
 
   script(text: string): Promise<void> {
-    return this.#use((lane) => lane.script(text))
+    return this.#use((lane) => this.#watch(lane.pid, () => lane.script(text)))
   }
 
   transaction<T>(fn: (tx: ScriptDb) => Promise<T>): Promise<T> {
     return this.#use(async (lane) => {
-      const tx = new LaneTransaction(lane)
+      const tx = new LaneTransaction(lane, this.#watch)
       try {
         return await tx.run(fn)
       } finally {
@@ -77,7 +89,7 @@ export class PostgresDatabase implements ScriptDb {
   }
 
   async #open(): Promise<Lane> {
-    const { address, applicationName, connectTimeoutMs, statementTimeoutMs } = this.#options
+    const { address, applicationName, connectTimeoutMs, parameters, statementTimeoutMs } = this.#options
     const target = {
       ...address,
       server: applicationName,
@@ -85,6 +97,7 @@ export class PostgresDatabase implements ScriptDb {
         application_name: applicationName,
         DateStyle: 'ISO',
         statement_timeout: String(statementTimeoutMs),
+        ...parameters,
       },
     }
     try {
@@ -110,14 +123,19 @@ export class PostgresDatabase implements ScriptDb {
 /** LaneTransaction is a transaction of an administrator. */
 class LaneTransaction extends Transaction implements ScriptDb {
   readonly #lane: Lane
+  readonly #watch: Watch
 
-  constructor(lane: Lane) {
-    super({ send: (statement) => lane.send(statement), command: (command) => lane.command(command) })
+  constructor(lane: Lane, watch: Watch) {
+    super({
+      send: (statement) => watch(lane.pid, () => lane.send(statement)),
+      command: (command) => watch(lane.pid, () => lane.command(command)),
+    })
     this.#lane = lane
+    this.#watch = watch
   }
 
   async script(text: string): Promise<void> {
     this.assertOpen()
-    await this.#lane.script(text)
+    await this.#watch(this.#lane.pid, () => this.#lane.script(text))
   }
 }

@@ -24,6 +24,8 @@ export interface EmbeddedOptions {
   /** Folder of the data, the password and the log; made when missing, kept between runs. */
   readonly directory: string
   readonly maxConnections?: number
+  /** Further settings of the server. For tests. */
+  readonly settings?: Readonly<Record<string, string>>
   /** False trades the safety of the data in a crash of the machine for speed. For tests. */
   readonly durable?: boolean
   /** Hears what an operator should know, one sentence at a time. */
@@ -134,5 +136,6 @@ function settings(port: number, options: EmbeddedOptions): Record<string, string
     unix_socket_directories: '',
     max_connections: String(options.maxConnections ?? 200),
     ...(options.durable === false ? reckless : {}),
+    ...options.settings,
   }
 }

@@ -15,6 +15,7 @@ const RETRIED = new Set([
   '57P01', // admin_shutdown
   '57P02', // crash_shutdown
   '57P03', // cannot_connect_now
+  'SERVER_BUSY', // another session held what it needed
   'SERVER_UNAVAILABLE', // not reached, or the connection was lost
 ])
 

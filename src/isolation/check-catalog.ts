@@ -55,7 +55,7 @@ async function readNotices(db: Db): Promise<readonly string[]> {
 }
 
 const NOTICES: Statement = sql`
-  select format('everybody may connect to database %I of this server: a tenant’s login finds its catalog there, and no tenant’s rows', datname) as notice
+  select format('everybody may connect to database %I of this server: a tenant’s login finds its catalog there, no tenant’s rows, and the functions that are closed here', datname) as notice
   from pg_database d
   where datallowconn and datname <> current_database() and datname !~ '^t_[0-9a-f]{32}$'
     and exists (select from aclexplode(coalesce(datacl, acldefault('d', datdba))) a

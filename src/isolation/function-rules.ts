@@ -13,6 +13,9 @@ const HARMFUL = sql`
       and (p.proname in ('lo_create', 'lo_creat', 'lo_from_bytea')
         or p.proname ~ '^pg_(try_)?advisory_(xact_)?(lock|unlock)'))`
 
+/** Those of them that tenants with a schema or a database of their own keep. */
+const IS_KEPT_FOR_OWNERS = sql`f.proname ~ '^(lo_|pg_(try_)?advisory_)'`
+
 /** Whether the administrator who asks could revoke them. Without that they are told as open and break no rule. */
 const IS_SUPERUSER = sql`(select rolsuper from pg_roles where rolname = current_user)`
 
@@ -29,11 +32,12 @@ export const FUNCTION_RULES: readonly Rule[] = [
 
 /** FUNCTION_NOTICES say which of them tenants may run: since the administrator could not revoke it, or by a GRANT of the team's. */
 export const FUNCTION_NOTICES: Statement = sql`
-  select format('tenants may run %s, which a superuser can revoke from PUBLIC', string_agg(distinct f.proname, ', ' order by f.proname)) as notice
+  select format('tenants may run %s, which a superuser closes by lessor.close_functions()', string_agg(distinct f.proname, ', ' order by f.proname)) as notice
   from (${HARMFUL}) f cross join lateral aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
   where a.grantee = 0 and not ${IS_SUPERUSER}
   having count(*) > 0
   union all
   select format('%s was granted to %s, and hurts other tenants', f.oid::regprocedure, g.rolname)
   from (${HARMFUL}) f cross join lateral aclexplode(f.proacl) a join pg_roles g on g.oid = a.grantee
-  where g.rolname in ('lessor_tenant', 'lessor_row') or g.rolname ~ '^(t[bgmcuo]_[0-9a-f]{32}|lessor_row_)'`
+  where g.rolname in ('lessor_tenant', 'lessor_row')
+    or (g.rolname in ('lessor_schema', 'lessor_ddl') and not ${IS_KEPT_FOR_OWNERS}) or g.rolname ~ '^(t[bgmcuo]_[0-9a-f]{32}|lessor_row_)'`

@@ -15,7 +15,7 @@ export function toMarkdown(report: IsolationReport): string {
     '',
     `${summary(report)} Lessor ${report.version}, ${report.startedAt}, ${(report.durationMs / 1000).toFixed(1)} s.`,
     '',
-    ...table(
+    ...markdownTable(
       ['placement', 'server', 'database', 'objects', 'trials', 'failed'],
       stages.map((stage) => stageLine(stage)),
     ),
@@ -23,7 +23,7 @@ export function toMarkdown(report: IsolationReport): string {
       'Rules that do not hold',
       broken.map(({ rule, object, problem, database }) => `- ${rule}: ${object} in ${database}, ${problem}`),
     ),
-    ...section('Trials that do not hold', table(TRIAL_HEAD, failed.map(trialLine))),
+    ...section('Trials that do not hold', markdownTable(TRIAL_HEAD, failed.map(trialLine))),
     ...section(
       'What could not be tried',
       gaps.map((gap) => `- ${gap}`),
@@ -32,8 +32,8 @@ export function toMarkdown(report: IsolationReport): string {
       'What remains open',
       notices.map((notice) => `- ${notice}`),
     ),
-    ...section('Attacks by outcome', table(['attack', 'outcome', 'trials'], byOutcome(trials))),
-    ...section('Every trial', table(TRIAL_HEAD, trials.slice(0, MOST_LINES).map(trialLine))),
+    ...section('Attacks by outcome', markdownTable(['attack', 'outcome', 'trials'], byOutcome(trials))),
+    ...section('Every trial', markdownTable(TRIAL_HEAD, trials.slice(0, MOST_LINES).map(trialLine))),
   ].join('\n')
 }
 
@@ -70,7 +70,11 @@ function section(title: string, lines: readonly string[]): readonly string[] {
   return lines.length === 0 ? [] : ['', `## ${title}`, '', ...lines]
 }
 
-function table(head: readonly string[], lines: readonly (readonly string[])[]): readonly string[] {
+/** markdownTable writes a table; none when it would have no lines. */
+export function markdownTable(
+  head: readonly string[],
+  lines: readonly (readonly string[])[],
+): readonly string[] {
   if (lines.length === 0) return []
   const row = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`

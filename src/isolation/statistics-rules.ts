@@ -36,7 +36,10 @@ const HIDDEN: Statement = sql`
   join pg_attribute a on a.attrelid = x.oid
   where i.indkey[a.attnum - 1] = 0`
 
-/** UNCLEARED is the target that lessor.hide_statistics leaves where it could not have older values forgotten. */
+/**
+ * UNCLEARED is the target that lessor.hide_statistics leaves where it could not have older values forgotten. By the next
+ * ANALYZE they come down to the most frequent value and the two ends of the others; with a target of 0 they would all stay.
+ */
 const UNCLEARED = 1
 
 /** STATISTICS_RULES hold for what PostgreSQL keeps of shared tables: EXPLAIN tells it to every tenant. */
@@ -70,12 +73,17 @@ export const STATISTICS_RULES: readonly Rule[] = [
   },
 ]
 
-/** STATISTICS_NOTICES say where older values are left since the administrator could not clear them. */
+/** STATISTICS_NOTICES say where values are left since the administrator could not clear them, or cannot see whether they are. */
 export const STATISTICS_NOTICES: Statement = sql`
-  select format('EXPLAIN tells values of %s as they were at an earlier ANALYZE: %s; a superuser clears them by lessor.hide_statistics(%L)',
-    h.oid::regclass, string_agg(quote_ident(h.attname), ', ' order by h.attname), h.oid::regclass) as notice
+  select format('EXPLAIN tells values of %s, the most frequent and the two ends if not more: %s; a superuser clears them by lessor.hide_statistics(%L)',
+    h.oid::regclass, string_agg(quote_ident(h.attname), ', ' order by h.attname),
+    coalesce((select i.indrelid from pg_index i where i.indexrelid = h.oid), h.oid)::regclass) as notice
   from (${HIDDEN}) h where h.target = ${UNCLEARED}
   group by h.oid
+  union all
+  select 'whether values of shared tables are left from before they were hidden is not visible to this administrator, who is bound by row level security; run the proof as a superuser'
+  where exists (select from (${TABLES}) c)
+    and not (select rolsuper or rolbypassrls from pg_roles where rolname = current_user)
   union all
   select format('%s is distributed by Citus: EXPLAIN tells what its workers keep of its values', t.tgrelid::regclass)
   from pg_trigger t join pg_proc p on p.oid = t.tgfoid and p.proname = 'citus_truncate_trigger'`

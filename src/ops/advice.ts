@@ -1,4 +1,4 @@
-import { adviseOnServer } from './server-advice.ts'
+import { adviseOnServer, count } from './server-advice.ts'
 import { ADVICE_SEVERITIES, type Advice, type SizeFacts } from './size-facts.ts'
 
 /** Fewer pools reopened than this say nothing. */
@@ -27,21 +27,21 @@ function* adviseOnProcess({ budget, counters }: SizeFacts): Generator<Advice> {
     about: 'PROCESS_MAX_CONNECTIONS',
     severity: 'warning',
     text:
-      `All ${connections.limit} connections of this process were in use at once and ${counters.saturated} ` +
-      `callers were refused, while data servers had room. Raise PROCESS_MAX_CONNECTIONS, or add a node.`,
+      `All ${connections.limit} connections of this process were in use at once and ` +
+      `${were(counters.saturated, 'caller')} refused, while data servers had room. Raise PROCESS_MAX_CONNECTIONS, or add a node.`,
   }
 }
 
 function* adviseOnRoles({ limits, roleConnectionLimit, nodes }: SizeFacts): Generator<Advice> {
   const wanted = nodes * limits.maxConnections
-  if (wanted <= roleConnectionLimit) return
+  if (roleConnectionLimit === 0 || wanted <= roleConnectionLimit) return
   yield {
     about: 'ROLE_CONNECTION_LIMIT',
     severity: 'warning',
     text:
-      `${nodes} nodes with POOL_MAX_CONNECTIONS ${limits.maxConnections} may open ${wanted} sessions for one ` +
+      `${count(nodes, 'node')} with POOL_MAX_CONNECTIONS ${limits.maxConnections} may open ${wanted} sessions for one ` +
       `tenant, but PostgreSQL allows its role ${roleConnectionLimit} and refuses the others (53300). Raise ` +
-      `ROLE_CONNECTION_LIMIT to ${wanted} at least; it takes effect for roles made or rotated from then on.`,
+      `ROLE_CONNECTION_LIMIT to ${wanted} at least; roles that are there follow within a minute.`,
   }
 }
 
@@ -53,7 +53,7 @@ function* adviseOnOpening({ budget, counters }: SizeFacts): Generator<Advice> {
     about: 'POOL_MAX_OPENING',
     severity: 'notice',
     text:
-      `${counters.saturated} callers were refused though no data server's connections were all in use, and ` +
+      `${were(counters.saturated, 'caller')} refused though no data server's connections were all in use, and ` +
       `all ${opening.limit} openings were under way at once. If pools open slowly ` +
       `(lessor_pool_open_seconds), raise POOL_MAX_OPENING.`,
   }
@@ -66,8 +66,8 @@ function* adviseOnWaiting({ budget, counters }: SizeFacts): Generator<Advice> {
     about: 'POOL_MAX_WAITING',
     severity: 'warning',
     text:
-      `All ${waiting.limit} places in the queue were taken at once; ${counters.displaced} waiting callers were ` +
-      `refused to make room for others. More connections shorten the queue; a higher POOL_MAX_WAITING only ` +
+      `All ${waiting.limit} places in the queue were taken at once; ` +
+      `${were(counters.displaced, 'waiting caller')} refused to make room for others. More connections shorten the queue; a higher POOL_MAX_WAITING only ` +
       `lengthens the wait.`,
   }
 }
@@ -84,7 +84,7 @@ function* adviseOnThrash({ limits, counters, budget }: SizeFacts): Generator<Adv
       about: 'POOL_MAX_ENTRIES',
       severity: 'warning',
       text:
-        `${seen}, and ${capacity} pools were evicted for capacity: more tenants are at work than ` +
+        `${seen}, and ${were(capacity, 'pool')} evicted for capacity: more tenants are at work than ` +
         `POOL_MAX_ENTRIES (${limits.maxEntries}; peak ${budget.entries.peak}) has places. Raise it: a pool ` +
         `without a connection is only its credential in memory.`,
     }
@@ -93,7 +93,7 @@ function* adviseOnThrash({ limits, counters, budget }: SizeFacts): Generator<Adv
       about: 'SERVER_MAX_CONNECTIONS',
       severity: 'warning',
       text:
-        `${seen}, and ${forBudget} pools were evicted for a connection of theirs. Raise SERVER_MAX_CONNECTIONS ` +
+        `${seen}, and ${were(forBudget, 'pool')} evicted for a connection of theirs. Raise SERVER_MAX_CONNECTIONS ` +
         `(${limits.serverMaxConnections}) if the data servers have room, or lower POOL_MAX_CONNECTIONS ` +
         `(${limits.maxConnections}).`,
     }
@@ -102,10 +102,15 @@ function* adviseOnThrash({ limits, counters, budget }: SizeFacts): Generator<Adv
       about: 'POOL_IDLE_SECONDS',
       severity: 'notice',
       text:
-        `${seen}, and ${idle} pools were evicted as idle after ${seconds(limits.idleMs)} s: tenants come back ` +
+        `${seen}, and ${were(idle, 'pool')} evicted as idle after ${seconds(limits.idleMs)} s: tenants come back ` +
         `soon after. Raise POOL_IDLE_SECONDS.`,
     }
   }
+}
+
+/** To be followed by what was done to them. */
+function were(number: number, noun: string): string {
+  return `${count(number, noun)} ${number === 1 ? 'was' : 'were'}`
 }
 
 function seconds(ms: number): number {

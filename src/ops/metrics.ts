@@ -1,16 +1,19 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
 import type { IsolationCheck } from '../isolation/isolation-check.ts'
 import type { PoolObserver, Pools } from '../pool/contract.ts'
+import type { WatchState } from '../servers/watchdog/watch-state.ts'
 import type { VaultObserver, VaultOperation } from '../vault/vault.ts'
 import { isolationMetrics } from './isolation-metrics.ts'
 import { budgetMetrics, poolMetrics } from './pool-metrics.ts'
 import { RequestHistogram } from './request-histogram.ts'
 import { registerScraped, type ScrapedMetric } from './scraped.ts'
 import { type ServiceSources, serviceMetrics } from './service-metrics.ts'
+import { watchdogMetrics } from './watchdog-metrics.ts'
 
 export interface MetricsSources extends ServiceSources {
   readonly pools: Pick<Pools, 'counters' | 'gauges' | 'budget'>
   readonly isolation: Pick<IsolationCheck, 'state'>
+  readonly watchdog: Pick<WatchState, 'ended' | 'blocked' | 'passes'>
   /** Hears why a metric could not be read; the scrape goes on without it. */
   readonly onError: (error: unknown) => void
 }
@@ -51,12 +54,13 @@ export class Metrics implements PoolObserver, VaultObserver {
   }
 
   /** watch adds what is read at each scrape. */
-  watch({ pools, isolation, onError, ...service }: MetricsSources): void {
+  watch({ pools, isolation, watchdog, onError, ...service }: MetricsSources): void {
     const metrics: readonly ScrapedMetric[] = [
       ...poolMetrics(pools),
       ...budgetMetrics(pools),
       ...serviceMetrics(service),
       ...isolationMetrics(isolation),
+      ...watchdogMetrics(watchdog),
     ]
     for (const metric of metrics) registerScraped(this.registry, metric, onError)
   }

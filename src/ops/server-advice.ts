@@ -188,6 +188,7 @@ function* opensManyAtOnce(
   }
 }
 
-function count(number: number, noun: string): string {
+/** count is a number of things, `1 node` or `2 nodes`. */
+export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`
 }

@@ -31,7 +31,7 @@ export interface SizeFacts {
   >
   /** Where a data server has a budget of its own instead of `serverMaxConnections`. */
   readonly serverBudgets?: ReadonlyMap<string, number>
-  /** Sessions that PostgreSQL allows a tenant's role, over all nodes. */
+  /** Sessions that PostgreSQL allows a tenant's role, over all nodes; 0 when that goes by the nodes. */
   readonly roleConnectionLimit: number
   /** Connections that one node has to the control database at most. */
   readonly controlMaxConnections: number

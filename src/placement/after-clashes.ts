@@ -10,6 +10,7 @@ const CLASHES = new Set([
   '42P04', // duplicate_database
   '42P06', // duplicate_schema
   '42P07', // duplicate_table
+  '53200', // out_of_memory: no room for its locks, which the administrator's connection has made by now
   'XX000', // internal_error: "tuple concurrently updated"
 ])
 const ATTEMPTS = 5

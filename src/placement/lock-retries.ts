@@ -7,6 +7,7 @@ const IN_THE_WAY = new Set([
   '55P03', // lock_not_available
   '40P01', // deadlock_detected
   '40001', // serialization_failure
+  '53200', // out_of_memory: no room for its locks
   'XX000', // internal_error: "tuple concurrently updated"
 ])
 const FIRST_PAUSE_MS = 50

@@ -3,10 +3,11 @@ import { LessorError } from '../errors.ts'
 import { type ScriptDb, type Statement, sql } from '../pool/statement.ts'
 import { afterClashes } from './after-clashes.ts'
 import type { DataFiles } from './data-files.ts'
+import { dropRole, rollBackPrepared } from './drop-role.ts'
 import { BUILDERS, OWNER, SCHEMAS } from './group-roles.ts'
 import type { AdminDb } from './placement.ts'
 import { randomPassword, scramVerifier } from './scram.ts'
-import { closeLogin, dropLogin, dropRole } from './tenant-logins.ts'
+import { closeLogin, dropLogin } from './tenant-logins.ts'
 import { loginName, migratorPrefix, ownerName, userName } from './tenant-names.ts'
 
 /** How long a migrator's password works, should its process die before it drops the role. */
@@ -139,9 +140,12 @@ async function inTime<T>(
   }
 }
 
-/** closeOwnLogins keeps all logins of a tenant from logging in and ends their sessions. */
+/** closeOwnLogins keeps all logins of a tenant from logging in, and ends their sessions and what they have prepared. */
 export async function closeOwnLogins(admin: AdminDb, tenantId: string): Promise<void> {
-  for (const name of await ownLogins(admin, tenantId)) await closeLogin(admin, name)
+  for (const name of await ownLogins(admin, tenantId)) {
+    await closeLogin(admin, name)
+    await rollBackPrepared(admin, name)
+  }
 }
 
 /** dropOwnRoles drops all roles of a tenant, which have no sessions any more. */

@@ -2,12 +2,13 @@ import { type ScriptDb, sql } from '../pool/statement.ts'
 import { afterClashes } from './after-clashes.ts'
 import type { OwnSpace } from './check-own-walls.ts'
 import type { AppliedFile } from './data-files.ts'
+import { dropContents } from './drop-contents.ts'
 import { ensureGroupRoles } from './group-roles.ts'
 import { OwnPlacement } from './own-placement.ts'
 import { ensureOwnSchema, migrateOwnTables } from './own-tables.ts'
 import type { AdminDb, Colour, Login, MigrateTenantOptions } from './placement.ts'
 import { requireSafeVersion } from './server-version.ts'
-import { canonical, loginName, spaceName } from './tenant-names.ts'
+import { canonical, loginName, ownerName, spaceName } from './tenant-names.ts'
 
 /**
  * SchemaPlacement gives each tenant a schema of its own, `t_<32 hex digits>`, in the data server's database, and
@@ -53,7 +54,7 @@ export class SchemaPlacement extends OwnPlacement {
   }
 
   protected dropSpace(admin: AdminDb, tenantId: string): Promise<void> {
-    return dropSchema(admin, spaceName(tenantId))
+    return dropSchema(admin, spaceName(tenantId), ownerName(tenantId))
   }
 }
 
@@ -63,7 +64,8 @@ async function applied(admin: ScriptDb, schema: string): Promise<readonly Applie
 }
 
 /** The schema's owner may drop whatever the tenant has made in it, and no code of the tenant's runs at that. */
-async function dropSchema(admin: ScriptDb, schema: string): Promise<void> {
+async function dropSchema(admin: ScriptDb, schema: string, owner: string): Promise<void> {
+  await dropContents(admin, schema, owner)
   await afterClashes(() =>
     admin.transaction(async (tx) => {
       const [row] = await tx.query<{ script: string }>(

@@ -1,10 +1,18 @@
-import { type ScriptDb, sql } from '../pool/statement.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import { errorCode } from '../pool/driver-errors.ts'
+import { type ScriptDb, type Statement, sql } from '../pool/statement.ts'
 import { afterClashes } from './after-clashes.ts'
+import { dropRole } from './drop-role.ts'
 import type { AdminDb, RoleLimits } from './placement.ts'
 import { isScramVerifier } from './scram.ts'
 
-/** How long one session of a role that is dropped may take to end. */
-const TERMINATE_TIMEOUT_MS = 5_000
+/** How long the sessions of a role that is closed may take to end. */
+const TERMINATE_TIMEOUT_MS = 10_000
+/** How long after it was let in a session may take to say whose it is; one that takes longer was not let in yet. */
+const STARTING_MS = 1_000
+const LOOK_AGAIN_MS = 20
+/** "tuple concurrently updated" is one: the role was changed at the same moment. */
+const INTERNAL_ERROR = 'XX000'
 
 /** LoginRole is a role that can log in for tenants. */
 export interface LoginRole {
@@ -72,54 +80,44 @@ export async function dropLogin(admin: AdminDb, name: string, heir?: string): Pr
   await dropRole(admin, name, heir)
 }
 
-/** closeLogin keeps a role from logging in and ends its sessions. @throws Error when one does not end in time */
+/**
+ * closeLogin keeps a role from logging in, which is committed by itself, and then ends its sessions.
+ * @throws Error when one does not end in time
+ */
 export async function closeLogin(admin: ScriptDb, name: string): Promise<void> {
-  await afterClashes(async () => {
-    const [row] = await admin.query<{ script: string }>(sql`
-      select concat_ws(E';\n',
-        format('alter role %I nologin', rolname),
-        -- Ending its sessions and dropping what it owns takes the role's own privileges.
-        case when not pg_has_role(rolname, 'usage') then format('grant %I to current_user', rolname) end
-      ) as script
-      from pg_roles where rolname = ${name}`)
-    if (row === undefined) return
-    await admin.script(row.script)
-    await endSessions(admin, name)
-  })
+  if (await keepOut(admin, name)) await endSessions(admin, name)
 }
 
 /**
- * dropRole drops a role that has no session, as {@link dropLogin} does. Another tenant with tables of its own may
- * have named it in its grants and policies, and it may have left large objects in any database that it could
- * log in to: all that would keep it, so all databases are looked through that have something of it.
+ * keepOut keeps a role from logging in; its sessions go on, unless they change the role again and again. False when
+ * there is no such role.
  */
-export async function dropRole(admin: AdminDb, name: string, heir?: string): Promise<void> {
-  const databases = await admin.query<{ name: string }>(sql`
-    select distinct d.datname as name
-    from pg_shdepend s join pg_database d on d.oid = s.dbid
-    where s.refclassid = 'pg_authid'::regclass and s.refobjid = to_regrole(quote_ident(${name}))
-      and d.datname <> current_database() and d.datallowconn`)
-  for (const database of databases) {
-    await admin.inDatabase(database.name, (db) => dropOwned(db, name, heir, ''))
+export async function keepOut(admin: ScriptDb, name: string): Promise<boolean> {
+  const startedAt = performance.now()
+  for (;;) {
+    try {
+      return await setLogin(admin, name, 'nologin')
+    } catch (error) {
+      const isClash = errorCode(error) === INTERNAL_ERROR
+      if (!isClash || performance.now() - startedAt > TERMINATE_TIMEOUT_MS) throw error
+    }
+    await terminate(admin, name)
   }
-  await dropOwned(admin, name, heir, ';\ndrop role %1$I')
 }
 
-async function dropOwned(db: ScriptDb, name: string, heir: string | undefined, then: string): Promise<void> {
-  await afterClashes(async () => {
-    const [row] = await db.query<{ script: string }>(sql`
-      select concat_ws(E';\n',
-        case when not pg_has_role(rolname, 'usage') then format('grant %I to current_user', rolname) end,
-        -- Giving something to the heir takes the heir's privileges; the grant ends with this transaction.
-        case when not pg_has_role(heir, 'usage') then format('grant %I to current_user', heir) end,
-        case when heir is not null then format('reassign owned by %I to %I', rolname, heir) end,
-        case when not pg_has_role(heir, 'usage') then format('revoke %I from current_user', heir) end,
-        format('drop owned by %1$I' || ${then}::text, rolname)
-      ) as script
-      from pg_roles
-      left join (select rolname as heir from pg_roles where rolname = ${heir ?? null}) other on true
-      where rolname = ${name}`)
-    if (row !== undefined) await db.script(row.script)
+/** openLogin lets a role that was closed log in again. One that is not there is fine. */
+export async function openLogin(admin: ScriptDb, name: string): Promise<void> {
+  await setLogin(admin, name, 'login')
+}
+
+/** False when there is no such role. */
+async function setLogin(admin: ScriptDb, name: string, to: 'login' | 'nologin'): Promise<boolean> {
+  return afterClashes(async () => {
+    const [row] = await admin.query<{ script: string | null }>(sql`
+      select case when rolcanlogin <> ${to === 'login'} then format('alter role %I ' || ${to}::text, rolname) end as script
+      from pg_roles where rolname = ${name}`)
+    if (row?.script) await admin.script(row.script)
+    return row !== undefined
   })
 }
 
@@ -134,10 +132,67 @@ export async function missingParameters(admin: ScriptDb): Promise<readonly strin
   return rows.map((row) => row.name)
 }
 
-async function endSessions(admin: ScriptDb, name: string): Promise<void> {
-  await admin.query(sql`
-    select pg_terminate_backend(pid, ${TERMINATE_TIMEOUT_MS}::bigint) from pg_stat_activity
-    where usename = ${name}`)
-  const left = await admin.query(sql`select pid from pg_stat_activity where usename = ${name}`)
-  if (left.length > 0) throw new Error(`${left.length} sessions of role ${name} did not end`)
+/**
+ * endSessions ends the sessions of a role that cannot log in any more. A session that was let in before that may still be
+ * starting: until PostgreSQL knows its role it is seen by its lock on its own transaction, and it is waited for.
+ * @throws Error when one does not end in time
+ */
+export async function endSessions(admin: ScriptDb, name: string): Promise<void> {
+  const startedAt = performance.now()
+  const starting = new Set(await pidsOf(admin, sessionsStarting))
+  for (;;) {
+    const left = await terminate(admin, name)
+    const waitedMs = performance.now() - startedAt
+    if (starting.size > 0) {
+      const still = new Set(await pidsOf(admin, sessionsStarting))
+      for (const pid of starting) if (!still.has(pid) || waitedMs > STARTING_MS) starting.delete(pid)
+    } else if (left === 0) return
+    if (waitedMs > TERMINATE_TIMEOUT_MS) throw new Error(`${left} sessions of role ${name} did not end`)
+    await delay(LOOK_AGAIN_MS)
+  }
+}
+
+const sessionsStarting = sql`
+  select l.pid from pg_locks l
+  where l.locktype = 'virtualxid' and l.granted
+    and not exists (select from pg_stat_activity a where a.pid = l.pid and a.usesysid is not null)`
+
+async function pidsOf(admin: ScriptDb, statement: Statement): Promise<readonly number[]> {
+  return (await admin.query<{ pid: number }>(statement)).map(({ pid }) => pid)
+}
+
+/** Carries the outcome out of a transaction that is to leave nothing behind. */
+class Undone {
+  readonly sessions: number
+
+  constructor(sessions: number) {
+    this.sessions = sessions
+  }
+}
+
+/**
+ * Ending a session takes its role's privileges, which an administrator who is no superuser gives itself until the
+ * rollback. Resolves with how many sessions there were.
+ */
+async function terminate(admin: ScriptDb, name: string): Promise<number> {
+  const end = async (db: ScriptDb) => {
+    const rows = await db.query(sql`
+      select pg_terminate_backend(pid) from pg_stat_activity where usename = ${name}`)
+    return rows.length
+  }
+  const [row] = await admin.query<{ script: string | null }>(sql`
+    select case when not pg_has_role(rolname, 'usage') and not pg_has_role('pg_signal_backend', 'usage')
+      then format('grant %I to current_user', rolname) end as script
+    from pg_roles where rolname = ${name}`)
+  const script = row?.script
+  if (!script) return end(admin)
+  try {
+    return await admin.transaction(async (tx) => {
+      await tx.script(script)
+      throw new Undone(await end(tx))
+    })
+  } catch (error) {
+    if (error instanceof Undone) return error.sessions
+    throw error
+  }
 }

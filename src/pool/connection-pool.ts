@@ -429,9 +429,9 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     const { caller, member, refusals = { since: clock.now(), count: 0 } } = asked
     const pause = crowdPause(refusals.count)
     const until = refusals.since + Math.min(CROWD_MS, limits.statementTimeoutMs)
-    if (clock.now() + pause > until || pauses.isFull) throw error
+    if (clock.now() + pause > until) throw error
     this.#engine.wake()
-    await pauses.wait(pause, caller, [this, member])
+    await pauses.wait(pause, caller, { owners: [this, member], cause: error })
     if (this.#draining === 0) throw error
     counters.sentAgain += 1
     return this.run(statement, caller, member, { ...refusals, count: refusals.count + 1 })

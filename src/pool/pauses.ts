@@ -4,14 +4,19 @@ import { onAbort } from './waiting-room.ts'
 
 interface Pause {
   readonly until: number
-  /** Whose end ends it: the pool, and the member of it. */
-  readonly owners: readonly object[]
+  /** Whose end ends it: the pool, and the member of it, by which tenants are told apart. */
+  readonly owners: readonly [pool: object, member: object]
+  /** What its statement was refused with. */
+  readonly cause: unknown
   readonly resolve: () => void
-  readonly reject: (error: Error) => void
+  readonly reject: (error: unknown) => void
   unwatch: (() => void) | undefined
 }
 
-/** Pauses is the statements that are to be sent once more after a while; they hold no connection. */
+/**
+ * Pauses is the statements that are to be sent once more after a while; they hold no connection. When there are as many
+ * as may be, a tenant with fewer than another still finds room: the last of the one that has most is given up.
+ */
 export class Pauses {
   readonly #clock: Clock
   readonly #limit: number
@@ -27,17 +32,42 @@ export class Pauses {
     return this.#pauses.size === 0
   }
 
-  get isFull(): boolean {
-    return this.#pauses.size >= this.#limit
-  }
-
-  /** wait resolves after `ms`. @throws LessorError CLIENT_CLOSED_REQUEST when the caller goes; what `refuse` says */
-  wait(ms: number, caller: Caller | undefined, owners: readonly object[]): Promise<void> {
+  /**
+   * wait resolves after `ms`.
+   * @throws `cause` when there is no room, or another tenant has taken it; LessorError CLIENT_CLOSED_REQUEST when the
+   *   caller goes; what `refuse` says
+   */
+  wait(
+    ms: number,
+    caller: Caller | undefined,
+    { cause, owners }: Pick<Pause, 'cause' | 'owners'>,
+  ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const pause: Pause = { until: this.#clock.now() + ms, owners, resolve, reject, unwatch: undefined }
+    if (this.#pauses.size >= this.#limit && !this.#makeRoomFor(owners[1])) {
+      reject(cause)
+      return promise
+    }
+    const pause: Pause = {
+      until: this.#clock.now() + ms,
+      owners,
+      cause,
+      resolve,
+      reject,
+      unwatch: undefined,
+    }
     this.#pauses.add(pause)
     pause.unwatch = onAbort(caller, (error) => this.#end(pause, error))
     return promise
+  }
+
+  #makeRoomFor(member: object): boolean {
+    const byMember = Map.groupBy(this.#pauses, ({ owners }) => owners[1])
+    const own = byMember.get(member)?.length ?? 0
+    const [most] = [...byMember.values()].toSorted((a, b) => b.length - a.length)
+    const last = most !== undefined && most.length > own + 1 ? most.at(-1) : undefined
+    if (last === undefined) return false
+    this.#end(last, last.cause)
+    return true
   }
 
   /** refuse ends the pauses of an owner with an error, and tells how many there were. */
@@ -52,7 +82,7 @@ export class Pauses {
     for (const pause of [...this.#pauses]) if (now >= pause.until) this.#end(pause)
   }
 
-  #end(pause: Pause, error?: Error): void {
+  #end(pause: Pause, error?: unknown): void {
     if (!this.#pauses.delete(pause)) return
     pause.unwatch?.()
     if (error === undefined) pause.resolve()

@@ -156,6 +156,14 @@ export class DataServers {
   }
 
   /**
+   * login is where an administrator of a server logs in, and as whom.
+   * @throws LessorError SERVER_NOT_FOUND, SERVER_UNAVAILABLE, VAULT_OPEN_FAILED, CONTROL_UNAVAILABLE
+   */
+  async login(name: string): Promise<DatabaseAddress> {
+    return (await this.#find(name)).login()
+  }
+
+  /**
    * runtime is the login of all tenants of the placement `row` on a server.
    * @throws LessorError SERVER_NOT_FOUND, PLACEMENT_UNAVAILABLE, VAULT_OPEN_FAILED, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
    */

@@ -4,6 +4,8 @@ import type { Db } from '../pool/statement.ts'
 import { enterShare, type LiveShare, lockShares, readShares, writeShare } from './share-store.ts'
 
 export interface ServerSharesOptions {
+  /** Whether this node has a watchdog; nodes of before it have none. */
+  readonly watches: boolean
   /** The data servers, each with its connections over all nodes; asked at each renewal. */
   readonly servers: () => readonly { readonly name: string; readonly budget: number }[]
   readonly clock: Clock
@@ -44,6 +46,8 @@ export class ServerShares {
   readonly #options: ServerSharesOptions
   /** What the pools may have. It goes up only in `enforce`. */
   readonly #limits = new Map<string, number>()
+  /** The data servers that this node looks after, by the last renewal that was committed. */
+  #first: ReadonlySet<string> = new Set()
   #validUntil = Number.POSITIVE_INFINITY
   /** Counts the shares worked out, so that an earlier renewal that was given up does not raise anything. */
   #turn = 0
@@ -63,14 +67,23 @@ export class ServerShares {
     return this.#options.servers().every(({ name }) => this.limit(name) > 0)
   }
 
+  /**
+   * isFirst says whether this node is the oldest live one of a data server that watches, or the oldest if none does. While the control database is away
+   * the last answer stays, so that for a moment two nodes may both be, or none.
+   */
+  isFirst(server: string): boolean {
+    return this.#first.has(server)
+  }
+
   /** renew works out the shares inside the transaction that renews the node. What has to go down goes down at once. */
   async renew(tx: Db, { nodeId, silentMs }: Renewal): Promise<Renewed> {
     const found: { server: string; share: number; nodes: number; isSettled: boolean; isNews: boolean }[] = []
+    const first = new Set<string>()
     let turn = this.#turn
     const servers = this.#options.servers().toSorted((a, b) => (a.name < b.name ? -1 : 1))
     for (const { name: server, budget } of servers) {
       await lockShares(tx, server)
-      const isChanged = await enterShare(tx, server, nodeId, budget)
+      const isChanged = await enterShare(tx, { server, nodeId, budget, watches: this.#options.watches })
       const shares = await readShares(tx, server, silentMs)
       const { share, wanted } = divide(shares, nodeId)
       this.#lower(server, share)
@@ -80,6 +93,7 @@ export class ServerShares {
       await writeShare(tx, { server, nodeId, granted, used })
       const before = shares.find((each) => each.nodeId === nodeId)?.granted ?? 0
       const isSettled = granted === wanted
+      if ((shares.find(({ watches }) => watches) ?? shares[0])?.nodeId === nodeId) first.add(server)
       found.push({ server, share, nodes: shares.length, isSettled, isNews: isChanged || granted < before })
     }
     return {
@@ -90,6 +104,7 @@ export class ServerShares {
         if (turn !== this.#turn) return
         for (const { server, share } of found) this.#limits.set(server, share)
         this.#validUntil = validUntil
+        this.#first = first
         this.#options.pools.rebalance()
       },
     }

@@ -5,6 +5,8 @@ export interface LiveShare {
   readonly nodeId: string
   readonly budget: number
   readonly granted: number
+  /** Whether the node has a watchdog. */
+  readonly watches: boolean
 }
 
 /**
@@ -18,17 +20,24 @@ export async function lockShares(tx: Db, server: string): Promise<void> {
 /** readShares resolves with the shares of the nodes that have been heard within `silentMs`, the oldest node first. */
 export async function readShares(tx: Db, server: string, silentMs: number): Promise<readonly LiveShare[]> {
   return tx.query<LiveShare>(sql`
-    select s.node_id as "nodeId", s.budget, s.granted
+    select s.node_id as "nodeId", s.budget, s.granted, s.watches
     from lessor.server_shares s join lessor.nodes n on n.id = s.node_id
     where s.server = ${server} and n.heartbeat_at > clock_timestamp() - ${silentMs} * interval '1 millisecond'
     order by n.started_at, n.id`)
 }
 
+export interface NewShare {
+  readonly server: string
+  readonly nodeId: string
+  readonly budget: number
+  readonly watches: boolean
+}
+
 /** enterShare makes the node's row in the shares, with nothing granted, or notes its new budget; false when it is there as it is. */
-export async function enterShare(tx: Db, server: string, nodeId: string, budget: number): Promise<boolean> {
+export async function enterShare(tx: Db, { budget, nodeId, server, watches }: NewShare): Promise<boolean> {
   const rows = await tx.query(sql`
-    insert into lessor.server_shares as s (server, node_id, budget, granted, used)
-    values (${server}, ${nodeId}, ${budget}, 0, 0)
+    insert into lessor.server_shares as s (server, node_id, budget, granted, used, watches)
+    values (${server}, ${nodeId}, ${budget}, 0, 0, ${watches})
     on conflict (server, node_id) do update set budget = excluded.budget where s.budget <> excluded.budget
     returning node_id`)
   return rows.length > 0

@@ -1,5 +1,6 @@
 import { type Db, sql } from '../pool/statement.ts'
-import type { Colour, PlacementName, Quota, TenantStatus } from './tenant.ts'
+import { BLOCK } from './login-block-store.ts'
+import type { Colour, LoginBlock, PlacementName, Quota, TenantStatus } from './tenant.ts'
 
 export interface Credential {
   readonly tenantId: string
@@ -19,6 +20,8 @@ export interface SealedLogin {
   readonly colour: Colour
   readonly quota: Quota
   readonly envelope: Uint8Array | null
+  /** Of the login in use. */
+  readonly block?: LoginBlock | null
 }
 
 /** saveCredential stores the login of one colour, in place of an older one. */
@@ -36,11 +39,23 @@ export async function saveCredential(db: Db, credential: Credential): Promise<vo
 export async function findLogin(db: Db, tenantId: string, colour?: Colour): Promise<SealedLogin | undefined> {
   const wanted = colour === undefined ? sql`t.colour` : sql`${colour}::text`
   const [row] = await db.query<SealedLogin>(sql`
-    select t.id as "tenantId", t.status, t.placement, t.server, ${wanted} as colour, t.quota, c.envelope
+    select t.id as "tenantId", t.status, t.placement, t.server, ${wanted} as colour, t.quota, c.envelope, ${BLOCK} as block
     from lessor.tenants t
     left join lessor.credentials c on c.tenant_id = t.id and c.colour = ${wanted}
     where t.id = ${tenantId}`)
   return row
+}
+
+/** listCredentials pages through the logins of a data server's tenants, by tenant: all of the next `limit` after one. */
+export async function listCredentials(
+  db: Db,
+  { after, limit, server }: { readonly server: string; readonly after: string; readonly limit: number },
+): Promise<readonly { readonly tenantId: string; readonly colours: readonly Colour[] }[]> {
+  return db.query(sql`
+    select t.id as "tenantId", array_agg(c.colour) as colours
+    from lessor.tenants t join lessor.credentials c on c.tenant_id = t.id
+    where t.server = ${server} and t.id > ${after}::uuid
+    group by t.id order by t.id limit ${limit}::integer`)
 }
 
 /** removeIdleCredential removes the login that is not in use. */

@@ -10,6 +10,7 @@ import { type ClaimTicket, insertJob } from './job-store.ts'
 import { type Claim, ClaimLostError, type Jobs } from './jobs.ts'
 import { type Placements, requirePlacement } from './login.ts'
 import { type SettleOptions, settle } from './settle.ts'
+import { shutOut } from './shut-out.ts'
 import type { PlacementName, Tenant } from './tenant.ts'
 import { findTenant, moveTenant } from './tenant-store.ts'
 import type { Visits } from './visits.ts'
@@ -32,6 +33,9 @@ export interface BegunDeletion {
   readonly version: bigint
 }
 
+/** How long requests under way may go on, and with them a leaked login's sessions. */
+const GRACE_MS = 3_000
+
 interface Step {
   readonly name: Exclude<DeleteStep, 'begin'>
   /** Can be run again. */
@@ -47,9 +51,12 @@ export class Deletion {
   readonly #steps: readonly Step[] = [
     {
       name: 'drain',
-      run: async ({ id }, claim, version) => {
+      run: async ({ id, server }, claim, version) => {
+        const { jobs, pools, servers } = this.#options
         const told = version ?? (await this.#tell(id))
-        await Promise.all([this.#options.pools.evict(id, 'deletion'), settle(this.#options, claim.job, told)])
+        const drained = Promise.all([pools.evict(id, 'deletion'), settle(this.#options, claim.job, told)])
+        const grace = { until: drained, graceMs: GRACE_MS, signal: jobs.signal }
+        await Promise.all([drained, servers.admin(server).then((admin) => shutOut(admin, id, grace))])
       },
     },
     {

@@ -20,6 +20,18 @@ const PAUSES_MS = [100, 400, 1_600]
 /** A server that does not even refuse is not back so soon. */
 const LONGEST_TRY_MS = 2_000
 const FIRST_RETRY_MS = 5_000
+/** How long work that others hold up is tried again by the process that has it, and how soon. */
+const CROWDED_MS = 8_000
+const CROWDED_PAUSES_MS = [50, 100, 200, 400]
+
+/** What work gets while logins of other tenants have what it needs, be it for a moment. */
+const CROWDED = new Set([
+  '2BP01', // dependent_objects_still_exist: another tenant has named the role again
+  '40P01', // deadlock_detected
+  '53200', // out_of_memory: no room for its locks
+  '53300', // too_many_connections
+  '55P03', // lock_not_available
+])
 
 /** ClaimLostError says that somebody else works on the job now, so that this process must stop. */
 export class ClaimLostError extends Error {
@@ -131,11 +143,14 @@ export class Jobs {
     return this.#count(work(claim).finally(() => clearInterval(timer)))
   }
 
-  /** attempt is hold for work that nobody waits for: a failure is reported and tried again later. Never rejects. */
+  /**
+   * attempt is hold for work that is not waited for and that is idempotent: a failure is reported and tried again later.
+   * Never rejects.
+   */
   async attempt(ticket: ClaimTicket, job: Job, work: (claim: Claim) => Promise<void>): Promise<void> {
     await this.hold(ticket, job, async (claim) => {
       try {
-        await work(claim)
+        await this.insist(() => work(claim))
       } catch (error) {
         await this.fail(claim, error)
       }
@@ -161,11 +176,29 @@ export class Jobs {
     return work()
   }
 
+  /**
+   * insist runs `work`, which must be idempotent, and again after short pauses while logins of other tenants hold it up, for
+   * some seconds or until the service closes: until then nothing else may be done to the tenant.
+   * @throws what `work` throws last
+   */
+  async insist<T>(work: () => Promise<T>): Promise<T> {
+    const since = performance.now()
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!isCrowded(error) || performance.now() - since > CROWDED_MS || this.closing) throw error
+        const pauseMs = CROWDED_PAUSES_MS[Math.min(attempt, CROWDED_PAUSES_MS.length - 1)]
+        await sleep(pauseMs, undefined, { signal: this.signal }).catch(() => {})
+      }
+    }
+  }
+
   /** fail reports a failed attempt and leaves the job to a later one. Never rejects. */
   async fail(claim: Claim, error: unknown): Promise<void> {
     this.#observer.failed(claim.job, error)
     try {
-      await this.persist(() => claim.release(error))
+      await this.persist(() => this.insist(() => claim.release(error)))
     } catch (releaseError) {
       // The claim runs out by itself.
       this.#observer.failed(claim.job, releaseError)
@@ -195,6 +228,13 @@ export class Jobs {
 
 function isUnreachable(error: unknown): boolean {
   return isLessorError(error, 'CONTROL_UNAVAILABLE') || isLessorError(error, 'SERVER_UNAVAILABLE')
+}
+
+/** In what failed, or in what it failed by. */
+function isCrowded(error: unknown): boolean {
+  if (isLessorError(error, 'SERVER_BUSY', 'DATABASE_OVERLOADED')) return true
+  const [code, cause] = [errorCode(error), isLessorError(error) ? errorCode(error.cause) : undefined]
+  return CROWDED.has(code ?? '') || CROWDED.has(cause ?? '')
 }
 
 /** A job that failed is tried again soon at first, then after ever longer pauses. */

@@ -3,7 +3,7 @@ import type { Locate } from '../pool/contract.ts'
 import type { Db } from '../pool/statement.ts'
 import { findLogin } from './credential-store.ts'
 import { type LoginOptions, openLogin } from './login.ts'
-import { assertActive } from './tenant-status.ts'
+import { assertUsable } from './tenant-status.ts'
 
 export interface LocateOptions extends LoginOptions {
   readonly db: Db
@@ -18,7 +18,7 @@ export function makeLocate(options: LocateOptions): Locate {
     signal.throwIfAborted()
     const sealed = await findLogin(options.db, tenantId)
     if (sealed === undefined) throw new LessorError('TENANT_NOT_FOUND')
-    assertActive(sealed.status)
+    assertUsable(sealed)
     const target = await openLogin(options, sealed)
     signal.throwIfAborted()
     return target

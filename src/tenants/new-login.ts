@@ -19,7 +19,7 @@ export interface NewLoginOptions {
   readonly connect: Connect
   readonly pools: Pick<Pools, 'reserve'>
   /** What one login role can take from its server. */
-  readonly limits: RoleLimits
+  readonly limits: () => RoleLimits
   /** Longest time to try out a new login. */
   readonly checkTimeoutMs: number
 }
@@ -58,8 +58,8 @@ export class NewLogins {
 
   /** make makes the role; the server gets a verifier and never the password. */
   async make({ tenantId, colour, place }: NewLogin, password: Secret): Promise<void> {
-    const { limits } = this.#options
     const verifier = scramVerifier(password)
+    const limits = this.#options.limits()
     await place.placement.provision(place.admin, { tenantId, colour, verifier, limits })
   }
 

@@ -213,11 +213,13 @@ export class Onboarding {
   /** Takes back a failed onboarding, or leaves that to whoever takes the job next. Never rejects. */
   async #undo(claim: Claim, work: Work, reached: string): Promise<'active' | 'undone' | 'left'> {
     try {
-      return await this.#options.jobs.persist(async () => {
-        if (await this.#isActiveAfterAll(claim, work.tenant.id)) return 'active'
-        await this.#takeBack(work, reached)
-        return 'undone'
-      })
+      return await this.#options.jobs.persist(() =>
+        this.#options.jobs.insist(async () => {
+          if (await this.#isActiveAfterAll(claim, work.tenant.id)) return 'active'
+          await this.#takeBack(work, reached)
+          return 'undone'
+        }),
+      )
     } catch (error) {
       await this.#options.jobs.fail(claim, error)
       return 'left'

@@ -6,6 +6,7 @@ import type { Claim, Jobs } from './jobs.ts'
 import type { Onboarding } from './onboarding.ts'
 import type { Promotion } from './promotion.ts'
 import type { Rotation } from './rotation.ts'
+import type { Suspension } from './suspension.ts'
 import type { Visits } from './visits.ts'
 
 export interface RecoveryOptions {
@@ -15,12 +16,13 @@ export interface RecoveryOptions {
   readonly deletion: Pick<Deletion, 'run'>
   readonly rotation: Pick<Rotation, 'resume'>
   readonly promotion: Pick<Promotion, 'resume'>
+  readonly suspension: Pick<Suspension, 'settleAll'>
   readonly visits: Pick<Visits, 'sweep'>
 }
 
 /**
  * Recovery takes over jobs whose claim has run out: it takes back onboardings, finishes deletions,
- * and does either with rotations; promotions and demotions it finishes. Several processes may run it at once.
+ * and does either with rotations; promotions and demotions it finishes, and so suspensions whose logins are left. Several processes may run it at once.
  */
 export class Recovery {
   readonly #options: RecoveryOptions
@@ -39,7 +41,7 @@ export class Recovery {
   }
 
   async #takeAll(): Promise<number> {
-    const { db, jobs, visits } = this.#options
+    const { db, jobs, suspension, visits } = this.#options
     let taken = 0
     for (;;) {
       const next = await jobs.take()
@@ -47,6 +49,7 @@ export class Recovery {
       taken += 1
       await jobs.attempt(next.ticket, next.job, (claim) => this.#resume(claim))
     }
+    await suspension.settleAll()
     await purgeAnswers(db)
     await foldCounts(db)
     await visits.sweep()

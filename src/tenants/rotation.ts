@@ -2,6 +2,8 @@ import type { ControlDb } from '../control/control-database.ts'
 import { isLessorError, LessorError } from '../errors.ts'
 import type { Placement } from '../placement/placement.ts'
 import { randomPassword } from '../placement/scram.ts'
+import { keepOut } from '../placement/tenant-logins.ts'
+import { loginName } from '../placement/tenant-names.ts'
 import type { Pools } from '../pool/contract.ts'
 import type { DataServers } from '../servers/data-servers.ts'
 import { removeIdleCredential } from './credential-store.ts'
@@ -11,10 +13,15 @@ import { type Claim, ClaimLostError, type Jobs } from './jobs.ts'
 import { requirePlacement } from './login.ts'
 import { type NewLogin, type NewLoginOptions, NewLogins, placeOf } from './new-login.ts'
 import { type SettleOptions, settle } from './settle.ts'
+import { over } from './shut-out.ts'
+import type { Suspension } from './suspension.ts'
 import { otherColour, type Tenant } from './tenant.ts'
 import type { TenantDirectory } from './tenant-directory.ts'
 import { statusConflict } from './tenant-status.ts'
 import { findTenant, flipColour } from './tenant-store.ts'
+
+/** All processes look for changes at least once a second (CHANGE_POLL_MS), and hear of most at once. */
+const HEARD_MS = 2_000
 
 export interface RotationOptions extends NewLoginOptions, SettleOptions {
   readonly db: ControlDb
@@ -22,6 +29,7 @@ export interface RotationOptions extends NewLoginOptions, SettleOptions {
   readonly pools: Pick<Pools, 'reserve' | 'evictOlder' | 'forgive'>
   readonly directory: Pick<TenantDirectory, 'forget'>
   readonly jobs: Jobs
+  readonly suspension: Pick<Suspension, 'request' | 'settle'>
   readonly afterStep: AfterStep | undefined
 }
 
@@ -121,15 +129,19 @@ export class Rotation {
   }
 
   async #flip(claim: Claim, { tenantId, colour }: NewLogin): Promise<Flipped> {
-    const { changes, db } = this.#options
-    return db.transaction(async (tx) => {
+    const { changes, db, suspension } = this.#options
+    const { settlement, ...flipped } = await db.transaction(async (tx) => {
       await claim.enter('drain', tx)
       if (!(await flipColour(tx, tenantId, colour))) {
         throw new Error('bug: a rotation flips a tenant that does not live or has no new login')
       }
       const tenant = requireLiving(await findTenant(tx, tenantId))
-      return { tenant, version: await changes.publish(tx, { kind: 'rotation', tenantId }) }
+      // A suspended tenant's new login has been open until now, for the check.
+      const line = await suspension.request(tx, tenantId)
+      return { tenant, settlement: line, version: await changes.publish(tx, { kind: 'rotation', tenantId }) }
     })
+    if (settlement !== undefined) await suspension.settle(settlement)
+    return flipped
   }
 
   /**
@@ -139,11 +151,15 @@ export class Rotation {
   async #failed(claim: Claim, login: NewLogin, error: unknown): Promise<Flipped> {
     let isLost = false
     try {
-      isLost = await isLostFor(claim)
-      const tenant = await findTenant(this.#options.db, login.tenantId)
-      if (tenant?.colour === login.colour) return { tenant, version: undefined }
-      if (isLost) await this.#sweepUp(login.tenantId)
-      else await this.#withdraw(claim)
+      const flipped = await this.#options.jobs.insist(async () => {
+        isLost = await isLostFor(claim)
+        const tenant = await findTenant(this.#options.db, login.tenantId)
+        if (tenant?.colour === login.colour) return { tenant, version: undefined }
+        if (isLost) await this.#sweepUp(login.tenantId)
+        else await this.#withdraw(claim)
+        return undefined
+      })
+      if (flipped !== undefined) return flipped
     } catch (failure) {
       await this.#options.jobs.fail(claim, failure)
     }
@@ -171,14 +187,26 @@ export class Rotation {
     const told =
       version ?? (await db.transaction((tx) => changes.publish(tx, { kind: 'rotation', tenantId })))
     directory.forget(tenantId)
-    await Promise.all([
+    const drained = Promise.all([
       pools.evictOlder({ tenantId, generation: tenant.generation }, 'rotation'),
       settle(this.#options, claim.job, told),
     ])
+    await Promise.all([drained, this.#keepOutOld(tenant, drained)])
     await afterStep?.('rotate', 'drain')
     await claim.enter('retire')
     await this.#withdraw(claim)
     await afterStep?.('rotate', 'retire')
+  }
+
+  /**
+   * Keeps the old login out as soon as all processes have had the time to hear of the new one; its sessions last until the
+   * requests on them have ended. Where that fails, the login is closed when it is dropped.
+   */
+  async #keepOutOld(tenant: Tenant, drained: Promise<unknown>): Promise<void> {
+    await over({ until: drained, graceMs: HEARD_MS, signal: this.#options.jobs.signal })
+    const old = loginName(tenant.id, otherColour(tenant.colour))
+    const kept = placeOf(this.#options, tenant).then(({ admin }) => keepOut(admin, old))
+    await Promise.allSettled([kept])
   }
 
   /** Ends the rotation: of the two logins, the one that is not in use goes. */

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { JOB_KINDS } from './job.ts'
 import { MAX_WEIGHT } from './quota.ts'
-import { COLOURS, PLACEMENTS, TENANT_STATUSES, type Tenant } from './tenant.ts'
+import { COLOURS, OFFENCES, PLACEMENTS, TENANT_STATUSES, type Tenant } from './tenant.ts'
 
 const Time = Type.String({ format: 'date-time' })
 
@@ -37,6 +37,25 @@ export const TenantSchema = Type.Object({
   partition: Type.Union(
     [Type.Object({ tablespace: Type.Union([Type.String(), Type.Null()]), promoted_at: Time }), Type.Null()],
     { description: "Its own partitions of the shared tables; null where its rows are with everybody else's" },
+  ),
+  block: Type.Union([Type.Object({ reason: Type.Enum(OFFENCES), blocked_at: Time }), Type.Null()], {
+    description: 'Why its login is blocked by the watchdog of its data server; null while it is not',
+  }),
+  unsettled_logins: Type.Union(
+    [
+      Type.Object({
+        wanted: Type.Enum(['open', 'closed'], { description: 'What its status wants of its logins' }),
+        attempts: Type.Integer(),
+        error: Type.Union([Type.String(), Type.Null()], {
+          description: "Code of the last attempt's failure",
+        }),
+      }),
+      Type.Null(),
+    ],
+    {
+      description:
+        'Not null while its logins on the data server may not yet be closed, or open, as its status says; it is tried again by itself',
+    },
   ),
   job: Type.Union(
     [
@@ -86,6 +105,8 @@ export function toTenantBody(tenant: Tenant): TenantBody {
       tablespace: tenant.partition.tablespace,
       promoted_at: tenant.partition.promotedAt,
     },
+    block: tenant.block && { reason: tenant.block.reason, blocked_at: tenant.block.blockedAt },
+    unsettled_logins: tenant.unsettledLogins && { ...tenant.unsettledLogins },
     job: tenant.job && { ...tenant.job },
     created_at: tenant.createdAt.toISOString(),
     updated_at: tenant.updatedAt.toISOString(),

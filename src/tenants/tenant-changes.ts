@@ -51,11 +51,14 @@ export class TenantChanges implements ChangeHandler {
         pools.forgive(tenantId)
         return this.#evict(tenantId, found)
       case 'status':
-      case 'quota':
+      case 'quota': {
         pools.forgive(tenantId)
+        const evicted = this.#evict(tenantId, found)
+        // The sessions of a suspended tenant's logins are ended then.
+        if (found.status === 'suspended') return evicted
         // Not waited for: requests under way may take as long as they may.
-        void this.#evict(tenantId, found)
         return undefined
+      }
     }
   }
 

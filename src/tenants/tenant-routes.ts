@@ -198,6 +198,23 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
   )
 
   fastify.post(
+    '/v1/tenants/:id/unblock',
+    {
+      schema: {
+        tags,
+        summary: "Lift the block of a tenant's login",
+        description:
+          'The watchdog of a data server blocks a login whose sessions it has to end again and again: see ' +
+          '`block` of the tenant. Rotating the credential lifts the block as well. The login of an active tenant ' +
+          'can log in after it, whether a block was written down or not.',
+        params: TenantParams,
+        response: { 200: TenantSchema, ...problemResponses(...ONE, 'SERVER_UNAVAILABLE') },
+      },
+    },
+    async ({ params }) => toTenantBody(await tenants.unblock(params.id.toLowerCase())),
+  )
+
+  fastify.post(
     '/v1/tenants/:id/rotate-credential',
     {
       schema: {

@@ -11,6 +11,7 @@ import { idempotentRequest } from './idempotency.ts'
 import type { AfterStep, JobObserver } from './job.ts'
 import { Jobs } from './jobs.ts'
 import { requirePlacement } from './login.ts'
+import { LoginBlocks } from './login-blocks.ts'
 import { parseTenantName } from './name.ts'
 import { DEFAULT_NAMESPACE } from './namespace.ts'
 import { requireNamespace } from './namespace-service.ts'
@@ -20,11 +21,12 @@ import { Promotion, type PromotionOptions } from './promotion.ts'
 import { parseQuota } from './quota.ts'
 import { Recovery } from './recovery.ts'
 import { Rotation, type RotationOptions } from './rotation.ts'
+import { Suspension, type SuspensionOptions } from './suspension.ts'
 import type { PlacementName, Quota, Tenant, TenantStatus } from './tenant.ts'
 import type { OnboardedBody } from './tenant-body.ts'
 import type { TenantDirectory } from './tenant-directory.ts'
-import { MOVES, type MoveName, statusConflict } from './tenant-status.ts'
-import { changeQuota, findTenant, listTenants, moveTenant, renameTenant } from './tenant-store.ts'
+import { statusConflict } from './tenant-status.ts'
+import { changeQuota, findTenant, listTenants, renameTenant } from './tenant-store.ts'
 import { type VisitObserver, Visits } from './visits.ts'
 
 type Shared = 'db' | 'jobs' | 'afterStep' | 'keys' | 'pools' | 'servers' | 'vault' | 'visits'
@@ -32,8 +34,9 @@ type Shared = 'db' | 'jobs' | 'afterStep' | 'keys' | 'pools' | 'servers' | 'vaul
 export interface TenantServiceOptions
   extends Omit<OnboardingOptions, Shared>,
     Omit<DeletionOptions, Shared>,
-    Omit<RotationOptions, Shared>,
-    Omit<PromotionOptions, Shared> {
+    Omit<RotationOptions, Shared | 'suspension'>,
+    Omit<PromotionOptions, Shared>,
+    Omit<SuspensionOptions, Shared> {
   readonly db: ControlDb
   readonly keys: OnboardingOptions['keys'] & DeletionOptions['keys'] & BatchOptions['keys']
   readonly pools: OnboardingOptions['pools'] & DeletionOptions['pools'] & RotationOptions['pools']
@@ -88,9 +91,12 @@ export class TenantService {
   readonly #deletion: Deletion
   readonly #rotation: Rotation
   readonly #promotion: Promotion
+  readonly #suspension: Suspension
   readonly #recovery: Recovery
   /** Logins for people. */
   readonly visits: Visits
+  /** Logins that the watchdog has blocked. */
+  readonly blocks: LoginBlocks
 
   constructor(options: TenantServiceOptions) {
     const { db, afterStep } = options
@@ -103,8 +109,10 @@ export class TenantService {
       chooseServer: (wish) => options.servers.choose(wish),
     })
     this.visits = new Visits(options)
+    this.blocks = new LoginBlocks({ ...options, visits: this.visits })
     this.#deletion = new Deletion({ ...options, jobs: this.#jobs, visits: this.visits, afterStep })
-    this.#rotation = new Rotation({ ...options, jobs: this.#jobs, afterStep })
+    this.#suspension = new Suspension({ ...options, jobs: this.#jobs })
+    this.#rotation = new Rotation({ ...options, jobs: this.#jobs, suspension: this.#suspension, afterStep })
     this.#promotion = new Promotion({ ...options, jobs: this.#jobs, afterStep })
     this.#recovery = new Recovery({
       db,
@@ -113,6 +121,7 @@ export class TenantService {
       deletion: this.#deletion,
       rotation: this.#rotation,
       promotion: this.#promotion,
+      suspension: this.#suspension,
       visits: this.visits,
     })
   }
@@ -215,20 +224,23 @@ export class TenantService {
     return tenant
   }
 
-  /**
-   * suspend refuses the tenant's requests from now on, those under way may end. A suspended tenant stays as it is.
-   * @throws LessorError TENANT_NOT_FOUND, TENANT_STATUS_CONFLICT
-   */
+  /** suspend ends a tenant's access; see Suspension. @throws what Suspension.suspend throws */
   async suspend(id: string): Promise<Tenant> {
-    const tenant = await this.#move(id, 'suspend', 'suspended')
-    // Not awaited: requests under way may take as long as they may.
-    void this.#options.pools.evict(id, 'suspension')
-    return tenant
+    return this.#suspension.suspend(id)
   }
 
-  /** resume ends a suspension. @throws LessorError TENANT_NOT_FOUND, TENANT_STATUS_CONFLICT */
+  /** resume ends a suspension. @throws what Suspension.resume throws */
   async resume(id: string): Promise<Tenant> {
-    return this.#move(id, 'resume', 'resumed')
+    return this.#suspension.resume(id)
+  }
+
+  /**
+   * unblock lifts the block of a tenant's login; see LoginBlocks.
+   * @throws LessorError TENANT_NOT_FOUND, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE
+   */
+  async unblock(id: string): Promise<Tenant> {
+    await this.blocks.unblock(id)
+    return this.get(id)
   }
 
   /**
@@ -290,16 +302,5 @@ export class TenantService {
       await this.#options.afterStep?.('delete', 'begin')
       await this.#deletion.run(claim, version)
     })
-  }
-
-  async #move(id: string, name: MoveName, action: string): Promise<Tenant> {
-    await this.#db.transaction(async (tx) => {
-      if (!(await moveTenant(tx, id, name))) return
-      await this.#options.changes.publish(tx, { kind: 'status', tenantId: id })
-    })
-    this.#options.directory.forget(id)
-    const tenant = await this.get(id)
-    if (tenant.status !== MOVES[name].to) throw statusConflict(tenant.status, action)
-    return tenant
   }
 }

@@ -1,5 +1,5 @@
 import { LessorError } from '../errors.ts'
-import type { TenantStatus } from './tenant.ts'
+import type { LoginBlock, Offence, TenantStatus } from './tenant.ts'
 
 interface Move {
   readonly from: readonly TenantStatus[]
@@ -38,6 +38,37 @@ export function assertActive(status: TenantStatus): void {
     case 'deleted':
       throw new LessorError('TENANT_NOT_FOUND')
   }
+}
+
+/** assertUsable lets requests reach active tenants whose login is not blocked. @throws LessorError */
+export function assertUsable({
+  block,
+  status,
+}: {
+  readonly status: TenantStatus
+  readonly block?: LoginBlock | null
+}): void {
+  assertActive(status)
+  if (block) throw loginBlocked(block)
+}
+
+/** What a login did, after "since its sessions". */
+const DEEDS: Readonly<Record<Offence, string>> = {
+  locks: 'held too many locks',
+  'predicate-locks': 'held too many locks of serializable transactions',
+  blocking: 'made others wait for locks',
+  transaction: 'kept transactions open for too long',
+  notify: 'kept the queue of notifications full',
+  autovacuum: 'held up autovacuum by functions in indexes',
+  sessions: 'took places that others needed',
+}
+
+function loginBlocked({ blockedAt, reason }: LoginBlock): LessorError {
+  return new LessorError(
+    'LOGIN_BLOCKED',
+    `The tenant's database login is blocked since ${blockedAt}, since its sessions ${DEEDS[reason]} again and again. ` +
+      'It works again when an operator rotates the credential or lifts the block.',
+  )
 }
 
 /** statusConflict says that a tenant's status does not allow what was asked. */

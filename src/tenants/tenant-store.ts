@@ -1,4 +1,6 @@
 import { type Db, type Statement, sql } from '../pool/statement.ts'
+import { BLOCK } from './login-block-store.ts'
+import { UNSETTLED } from './login-settlement-store.ts'
 import type { Name } from './name.ts'
 import type { Colour, PlacementName, Quota, Tenant, TenantRef, TenantStatus } from './tenant.ts'
 import { MOVES, type MoveName } from './tenant-status.ts'
@@ -8,6 +10,7 @@ const COLUMNS = sql`
   t.generation, t.colour, t.quota, t.schema_version as "schemaVersion", t.created_at as "createdAt", t.updated_at as "updatedAt",
   case when t.promoted_at is not null then json_build_object('tablespace', t.tablespace,
     'promotedAt', to_char(t.promoted_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) end as partition,
+  ${BLOCK} as block, ${UNSETTLED} as "unsettledLogins",
   (select json_build_object('kind', kind, 'step', step, 'attempts', attempts, 'error', error, 'progress', progress)
    from lessor.jobs where tenant_id = t.id) as job`
 
@@ -50,10 +53,11 @@ export async function findTenants(db: Db, ids: readonly string[]): Promise<reado
 
 /** findTenantRefs reads the little that a request needs of its tenant, for many at once; unknown ids are left out. */
 export async function findTenantRefs(db: Db, ids: readonly string[]): Promise<readonly TenantRef[]> {
-  return db.query<TenantRef>(sql`
-    select id as "tenantId", generation, namespace_id as "namespaceId", status
-    from lessor.tenants
-    where id = any(${ids}::uuid[])`)
+  const rows = await db.query<TenantRef>(sql`
+    select t.id as "tenantId", t.generation, t.namespace_id as "namespaceId", t.status, ${BLOCK} as block
+    from lessor.tenants t
+    where t.id = any(${ids}::uuid[])`)
+  return rows.map(({ block, ...ref }) => (block ? { ...ref, block } : ref))
 }
 
 export interface TenantFilter {

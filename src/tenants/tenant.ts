@@ -16,6 +16,33 @@ export function otherColour(colour: Colour): Colour {
   return colour === 'blue' ? 'green' : 'blue'
 }
 
+/** OFFENCES is why the watchdog of a data server ends what a tenant's login does there. */
+export const OFFENCES = [
+  'locks',
+  'predicate-locks',
+  'blocking',
+  'transaction',
+  'notify',
+  'autovacuum',
+  'sessions',
+] as const
+export type Offence = (typeof OFFENCES)[number]
+
+/** LoginBlock is why a tenant's login is blocked, and since when. */
+export interface LoginBlock {
+  readonly reason: Offence
+  /** RFC 3339, in UTC. */
+  readonly blockedAt: string
+}
+
+/** UnsettledLogins says that a tenant's logins on the data server may not be what its status wants. */
+export interface UnsettledLogins {
+  readonly wanted: 'open' | 'closed'
+  readonly attempts: number
+  /** Code of the last attempt's failure. */
+  readonly error: string | null
+}
+
 /** Quota is what a tenant may use at most; an absent limit is the service's own. */
 export interface Quota {
   /** Database connections of this tenant in one process. */
@@ -44,6 +71,10 @@ export interface Tenant {
   readonly schemaVersion: number | null
   /** Its own partitions of the shared tables; null where its rows are with everybody else's. */
   readonly partition: TenantPartition | null
+  /** Null while its login may log in. */
+  readonly block: LoginBlock | null
+  /** What is left to do so that its logins follow its status; null when nothing is. */
+  readonly unsettledLogins: UnsettledLogins | null
   readonly createdAt: Date
   readonly updatedAt: Date
   /** What is being done with it; null most of the time. */
@@ -64,6 +95,8 @@ export interface TenantRef {
   readonly generation: number
   readonly namespaceId: string
   readonly status: TenantStatus
+  /** Why its login is blocked; absent while it is not. */
+  readonly block?: LoginBlock
 }
 
 const UUID = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$/i

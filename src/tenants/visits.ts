@@ -37,7 +37,7 @@ export interface VisitsOptions {
   readonly db: Db
   readonly servers: Pick<DataServers, 'address' | 'admin'>
   readonly placements: Placements
-  readonly limits: RoleLimits
+  readonly limits: () => RoleLimits
   readonly visitObserver?: VisitObserver
 }
 
@@ -90,7 +90,14 @@ export class Visits {
     const password = randomPassword()
     const verifier = scramVerifier(password, { iterations: ITERATIONS })
     const { validUntil } = record
-    await makeVisitor(admin, placement, { role, tenantId: tenant.id, verifier, limits, validUntil, writes })
+    await makeVisitor(admin, placement, {
+      role,
+      tenantId: tenant.id,
+      verifier,
+      limits: limits(),
+      validUntil,
+      writes,
+    })
     if (!(await hasVisit(db, role))) {
       // A deletion went by between the two, and found no login to drop.
       await dropVisitor(admin, role)
@@ -110,7 +117,13 @@ export class Visits {
   }
 
   /** close ends the visitor's sessions and drops the login. */
-  async close({ role, tenant }: Pick<Visit, 'role' | 'tenant'>): Promise<void> {
+  async close({
+    role,
+    tenant,
+  }: {
+    readonly role: string
+    readonly tenant: Pick<Tenant, 'id' | 'server'>
+  }): Promise<void> {
     await this.#drop({ role, tenantId: tenant.id, server: tenant.server })
   }
 

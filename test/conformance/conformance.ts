@@ -16,6 +16,7 @@ import { reasonOf } from '../../src/servers/reason.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { PLACEMENTS, type PlacementName } from '../../src/tenants/tenant.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
+import { UNWATCHED } from '../support/unwatched.ts'
 import { type ConformanceReport, hasPassed, type Part, type PlacementReport } from './report.ts'
 import { registrationOf, Target, type TriedTenant } from './target.ts'
 import { runUsers } from './users.ts'
@@ -54,6 +55,7 @@ export async function runConformance(options: ConformanceOptions): Promise<Confo
       DATABASE_URL: options.controlUrl,
       OPERATOR_KEY: operatorKey,
       VAULT_KEYS: generateVaultKeys(),
+      ...UNWATCHED,
     }),
     { logger: createLogger('silent').logger },
   )

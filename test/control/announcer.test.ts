@@ -1,9 +1,33 @@
 import t, { type Test } from 'tap'
+import { Announcer } from '../../src/control/announcer.ts'
 import { ControlDatabase } from '../../src/control/control-database.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { Listener } from '../../src/control/listener.ts'
 import { testDatabase } from '../support/database.ts'
 import { until } from './helpers.ts'
+
+/** What is asked of a database that refuses while `isRefusing`, each statement as its text and values. */
+function fakeAnnouncer() {
+  const asked: (readonly [string, readonly unknown[]])[] = []
+  const told: unknown[] = []
+  const world = { isRefusing: false, told, asked: () => asked.splice(0), announce: async (_: string) => {} }
+  const refused = new Error('the queue is full')
+  const announcer = new Announcer({
+    db: {
+      async query({ strings, values }) {
+        asked.push([strings.join('?').trim().split(/[\s(]/, 2).join(' '), values])
+        if (world.isRefusing && asked.at(-1)?.[0] === 'select set_config') throw refused
+        return []
+      },
+    },
+    onFailure: (error) => told.push(error),
+  })
+  world.announce = async (payload) => {
+    announcer.announce('news', payload)
+    await announcer.settled()
+  }
+  return { world, refused }
+}
 
 /** A database, and what others hear of it. */
 async function setUp(t: Test) {
@@ -81,3 +105,34 @@ t.test('a failure is told once, counted, and hurts nothing', async (t) => {
   t.equal(told.length, 1)
   await db.close()
 })
+
+t.test(
+  'an announcement waits two seconds for the commits of others, not as long as a statement may',
+  async (t) => {
+    const { world } = fakeAnnouncer()
+    await world.announce('one')
+    t.strictSame(world.asked(), [['select set_config', ['2000', ['news'], ['one']]]])
+  },
+)
+
+t.test(
+  'after a failure the tail of the queue is cut off first, until one is heard; the next failure is told again',
+  async (t) => {
+    const { refused, world } = fakeAnnouncer()
+    const forms = () => world.asked().map(([form]) => form)
+    world.isRefusing = true
+    await world.announce('one')
+    t.strictSame(forms(), ['select set_config'])
+    await world.announce('two')
+    t.strictSame(forms(), ['select pg_notification_queue_usage', 'select set_config'])
+    t.strictSame(world.told, [refused])
+    world.isRefusing = false
+    await world.announce('three')
+    t.strictSame(forms(), ['select pg_notification_queue_usage', 'select set_config'])
+    await world.announce('four')
+    t.strictSame(forms(), ['select set_config'])
+    world.isRefusing = true
+    await world.announce('five')
+    t.strictSame(world.told, [refused, refused])
+  },
+)

@@ -6,6 +6,8 @@ import t, { type Test } from 'tap'
 import { ControlDatabase } from '../../src/control/control-database.ts'
 import { isMigrated, migrate, readMigrations } from '../../src/control/migrate.ts'
 import { ident, sql } from '../../src/pool/statement.ts'
+import { insertBlock } from '../../src/tenants/login-block-store.ts'
+import { findTenant } from '../../src/tenants/tenant-store.ts'
 import { testDatabase } from '../support/database.ts'
 
 async function open(t: Test) {
@@ -31,6 +33,38 @@ t.test('the control migrations run once, and a second run does nothing', async (
   t.same(await migrate(db, migrations), [])
   t.match(await db.query(sql`select name from lessor.namespaces`), [{ name: 'default' }])
 })
+
+t.test(
+  'a control database from before blocked logins is brought up, with its tenants as they were',
+  async (t) => {
+    const { db } = await open(t)
+    const migrations = await readMigrations()
+    const before = migrations.filter(({ version }) => version < 12)
+    t.strictSame(
+      migrations.slice(before.length, before.length + 1).map(({ name }) => name),
+      ['000012-login-blocks'],
+    )
+    await migrate(db, before)
+    await db.query(
+      sql`insert into lessor.servers (name, host, port, database, tls) values ('default', 'db', 5432, 'lessor', 'disable')`,
+    )
+    const id = '3f2b8c1e-0000-4000-8000-000000000001'
+    await db.query(sql`
+    insert into lessor.tenants (id, namespace_id, name, name_key, placement, server, status)
+    select ${id}, id, 'acme', 'acme', 'role', 'default', 'active' from lessor.namespaces`)
+    await db.query(sql`
+    insert into lessor.credentials (tenant_id, colour, envelope, key_id, generation)
+    values (${id}, 'blue', '\\x00', 'one', 1)`)
+    t.equal((await migrate(db, migrations)).length, migrations.length - before.length)
+    t.equal((await findTenant(db, id))?.block, null)
+    t.equal(await insertBlock(db, { tenantId: id, colour: 'blue', reason: 'locks' }), true)
+    t.equal(await insertBlock(db, { tenantId: id, colour: 'blue', reason: 'locks' }), false)
+    t.equal(await insertBlock(db, { tenantId: id, colour: 'green', reason: 'locks' }), false)
+    t.equal((await findTenant(db, id))?.block?.reason, 'locks')
+    await db.query(sql`delete from lessor.credentials where tenant_id = ${id}`)
+    t.equal((await findTenant(db, id))?.block, null, 'it goes with the credential')
+  },
+)
 
 t.test('many services that start at once run each migration once', async (t) => {
   const { url } = await testDatabase(t)

@@ -15,15 +15,17 @@ interface NodeOptions {
   readonly leaseMs?: number
   readonly space?: string | null
   readonly pid?: number
+  readonly watches?: boolean
 }
 
 /** Opens a node over its own connections, with pools that hold as many connections as the test says. */
 function openNode(t: Test, url: string, options: NodeOptions = {}) {
-  const { budget = 12, leaseMs = LEASE_MS, space = null, pid = process.pid } = options
+  const { budget = 12, leaseMs = LEASE_MS, space = null, pid = process.pid, watches = true } = options
   const control = new ControlDatabase({ url, maxConnections: 2 })
   const state = { used: 0, busy: 0, isCutOff: false, applied: 0n, rebalanced: 0 }
   const told: string[] = []
   const shares: ServerShares = new ServerShares({
+    watches,
     servers: () => [{ name: 'default', budget }],
     clock: systemClock,
     pools: {
@@ -140,6 +142,25 @@ t.test('a node that leaves gives its share back at once, one that dies after its
   t.equal(one.nodes.live, 1)
 })
 
+t.test(
+  'the oldest live node watches the data servers, and the next one when it leaves or dies',
+  async (t) => {
+    const { url } = await openControl(t)
+    const [one, two, three] = [openNode(t, url), openNode(t, url), openNode(t, url)]
+    const all = [one, two, three]
+    const watchers = () => all.map(({ shares }) => shares.isFirst('default'))
+    t.strictSame(watchers(), [false, false, false])
+    for (const node of all) await node.nodes.start()
+    t.strictSame(watchers(), [true, false, false])
+    t.notOk(one.shares.isFirst('elsewhere'))
+    await one.nodes.stop()
+    await until(() => two.shares.isFirst('default'), 'the second when the first has left')
+    t.notOk(three.shares.isFirst('default'))
+    kill(two)
+    await until(() => three.shares.isFirst('default'), 'the third when the second has died')
+  },
+)
+
 t.test('who starts after a crash on the same machine does not wait for the lease of the dead', async (t) => {
   const { url } = await openControl(t)
   const { pid = 0 } = spawnSync(process.execPath, ['--version'])
@@ -157,6 +178,24 @@ t.test('who starts after a crash on the same machine does not wait for the lease
   await last.nodes.start()
   t.equal(last.limit(), 6, 'nothing is known of a process elsewhere')
 })
+
+t.test(
+  'a node without a watchdog, or of before there was one, does not watch in the place of others',
+  async (t) => {
+    const { url, db } = await openControl(t)
+    const off = openNode(t, url, { watches: false })
+    const on = openNode(t, url)
+    await off.nodes.start()
+    t.equal(off.shares.isFirst('default'), true, 'where none watches, the oldest looks after the rest')
+    await on.nodes.start()
+    t.equal(on.shares.isFirst('default'), true)
+    await until(() => !off.shares.isFirst('default'), 'the one that watches')
+    const [row] = await db.query<{ fallback: string }>(sql`
+    select column_default as fallback from information_schema.columns
+    where table_schema = 'lessor' and table_name = 'server_shares' and column_name = 'watches'`)
+    t.equal(row?.fallback, 'false', 'nodes of the version before do not name it')
+  },
+)
 
 t.test('what does not come out even goes to the oldest, and who is too much gets nothing', async (t) => {
   const { db, url } = await openControl(t)

@@ -13,6 +13,8 @@ import { eventually } from './eventually.ts'
 import { OwnServer } from './own-server.ts'
 import { Traffic } from './traffic.ts'
 
+t.setTimeout(180_000)
+
 /** As few as PostgreSQL allows: its table of locks has this many for each connection that it may have. */
 const LOCKS = 10
 const CONNECTIONS = 40
@@ -127,6 +129,80 @@ t.test('a statement that may have worked outside of its transaction is not sent 
   t.equal((await run(sql`select pg_advisory_xact_lock(-7)`)).length, 1)
 })
 
+t.test('a COMMIT that finds no room for locks gives its error, and nothing is sent twice', async (t) => {
+  const { server, service } = await setUp(t)
+  const [row, own] = [await onboard(service, 'row'), await onboard(service, 'schema')]
+  const { pools } = service.lessor
+  // Takes all locks that there are, when its transaction commits, and counts what a rollback does not undo.
+  await withAdmin(server.url, async (admin) => {
+    await admin.unsafe(`
+      create sequence app.tries;
+      create function app.take_all() returns trigger language plpgsql security definer as $$
+      begin
+        perform nextval('app.tries');
+        perform pg_advisory_xact_lock(i) from generate_series(1, 1000000) i;
+        return null;
+      end $$`)
+    for (const schema of ['app', `t_${own.id.replaceAll('-', '')}`]) {
+      await admin.unsafe(`
+        create constraint trigger take_all after insert on ${schema}.users deferrable initially deferred
+        for each row execute function app.take_all()`)
+    }
+  })
+  const tries = async () => {
+    const [found] = await withAdmin(server.url, (admin) =>
+      admin.unsafe('select case when is_called then last_value else 0 end::integer as count from app.tries'),
+    )
+    return found?.count
+  }
+  const { statusCode, body } = await row.inject({
+    method: 'POST',
+    url: '/v1/users',
+    payload: { first_name: 'Ada', last_name: 'Lovelace' },
+  })
+  t.equal(statusCode, 503, body)
+  t.equal(JSON.parse(body).code, 'DATABASE_OVERLOADED')
+  t.equal(await tries(), 1)
+  await t.rejects(
+    pools.use(own.pool, new AbortController(), (db) =>
+      db.transaction((tx) =>
+        tx.query(sql`insert into users (first_name, last_name) values ('Ada', 'Lovelace')`),
+      ),
+    ),
+    { code: '53200' },
+  )
+  t.equal(await tries(), 2)
+  t.equal(pools.counters().sentAgain, 0)
+})
+
+t.test("onboarding on a server that is full of a tenant's sessions says so, and works after", async (t) => {
+  const { server, service } = await setUp(t, { ROLE_CONNECTION_LIMIT: '100', WATCHDOG: 'off' })
+  const { lessor } = service
+  const greedy = await onboard(service, 'role')
+  await lessor.pools.evict(greedy.id, 'operator')
+  const { password, user } = await lessor.locate(greedy.pool, AbortSignal.timeout(10_000))
+  const url = new URL(server.url)
+  Object.assign(url, { username: user, password: password.reveal() })
+  const sessions: postgres.Sql[] = []
+  t.teardown(() => Promise.all(sessions.map((each) => each.end({ timeout: 1 }))))
+  for (let isFull = false; !isFull; ) {
+    const session = postgres(url.href, { max: 1, max_lifetime: null })
+    sessions.push(session)
+    const code = await session`select 1`.then(() => undefined, errorCode)
+    if (code !== undefined && code !== '53300') throw new Error(`a session was refused: ${code}`)
+    isFull = code === '53300'
+  }
+  await t.rejects(onboard(service, 'schema'), { code: 'SERVER_UNAVAILABLE', status: 503 })
+  const { records } = await lessor.tenants.list({ limit: 10 })
+  t.strictSame(
+    records.map(({ id }) => id),
+    [greedy.id],
+    'nothing is left of it',
+  )
+  t.equal((await lessor.tenants.suspend(greedy.id)).unsettledLogins, null)
+  await onboard(service, 'schema')
+})
+
 t.test('cold neighbours are served when others take every connection and leave again', async (t) => {
   const { server, service } = await setUp(t)
   const tenants = await Promise.all(PLACEMENTS.map((placement) => onboard(service, placement)))
@@ -156,7 +232,7 @@ t.test('cold neighbours are served when others take every connection and leave a
   // Some tries.
   await eventually(() => {
     const { used } = pools.budget().opening
-    return used > 0 && pools.gauges().waiting >= tenants.length ? undefined : 'nobody waits'
+    return used > 0 && pools.gauges().waiting >= tenants.length ? undefined : 'none waits'
   })
   t.equal(pools.counters().connectionsOpened, connectionsOpened, 'no connection was to be had')
   // The service has no session of an administrator's that it could use for long: no reserve, and as any login.

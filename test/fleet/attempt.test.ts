@@ -64,9 +64,18 @@ t.test('an error has the code of the database, or of the service, or none', asyn
   t.equal(failureCode(new MigrationError('a file was changed')), 'MIGRATION_MISMATCH')
   t.equal(failureCode(new TypeError('a bug')), 'INTERNAL')
   t.ok(
-    ['55P03', '40P01', '40001', '25006', '57014', '53300', '57P03', '08006', 'SERVER_UNAVAILABLE'].every(
-      isRetried,
-    ),
+    [
+      '55P03',
+      '40P01',
+      '40001',
+      '25006',
+      '57014',
+      '53300',
+      '57P03',
+      '08006',
+      'SERVER_BUSY',
+      'SERVER_UNAVAILABLE',
+    ].every(isRetried),
   )
   t.notOk(['23505', '42601', '42P07', '3D000', '28P01', 'MIGRATION_MISMATCH', 'INTERNAL'].some(isRetried))
 })

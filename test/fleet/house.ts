@@ -12,6 +12,7 @@ import { type Db, type Statement, sql } from '../../src/pool/statement.ts'
 import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from '../support/database.ts'
+import { UNWATCHED } from '../support/unwatched.ts'
 
 /** environment is the keys that all services of a test share. */
 export const environment = {
@@ -69,6 +70,7 @@ export async function openFleetHouse(t: Scope, options: FleetHouseOptions): Prom
   const config = loadConfig({
     DATABASE_URL: url,
     CONTROL_MAX_CONNECTIONS: '4',
+    ...UNWATCHED,
     ...keys,
     ...(appFiles !== undefined && { APP_SQL_DIR: appFiles }),
   })

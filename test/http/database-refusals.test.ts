@@ -9,6 +9,7 @@ import { type Db, sql } from '../../src/pool/statement.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from '../support/database.ts'
 import { PATIENT } from '../support/patient.ts'
+import { UNWATCHED } from '../support/unwatched.ts'
 
 const ID = '6f6e1c52-3c39-4f40-9d0c-5f0a8f6a2b11'
 const BOB = sql`insert into users (id, first_name, last_name) values (${ID}::uuid, 'Bob', 'Stone')`
@@ -87,6 +88,7 @@ t.test(
       VAULT_KEYS: generateVaultKeys(),
       ROLE_TEMP_FILE_LIMIT_KB: '64',
       ...PATIENT,
+      ...UNWATCHED,
     })
     const { logger } = createLogger('info', { write: (line) => lines.push(line) })
     const lessor = createLessor(config, { logger })

@@ -37,7 +37,7 @@ interface Grant {
 
 const OPEN = '(true)'
 
-/** What hurts others and is PUBLIC's by default; pg_logical_emit_message has other arguments from PostgreSQL 17 on. */
+/** What hurts others and is PUBLIC's by default; pg_logical_emit_message, which has other arguments from PostgreSQL 17 on, is beside them. */
 const HARMFUL = [
   'pg_advisory_lock(bigint)',
   'pg_try_advisory_xact_lock_shared(integer, integer)',
@@ -271,6 +271,14 @@ function onDatabase({ groups }: Parties): (readonly [string, string])[] {
           `grant execute on function pg_catalog.${signature} to public`,
         ] as const,
     ),
+    [
+      'pg_logical_emit_message for everybody',
+      `do $$ declare each regprocedure; begin
+        for each in select oid from pg_proc where proname = 'pg_logical_emit_message' loop
+          execute format('grant execute on function %s to public', each);
+        end loop;
+      end $$`,
+    ],
     [
       'a large object for everybody',
       `do $$ begin execute format('grant select on large object %s to public', lo_from_bytea(0, 'x')); end $$`,

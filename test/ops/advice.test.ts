@@ -220,6 +220,23 @@ t.test('a role that may not have what the nodes would open', async (t) => {
   )
 })
 
+t.test('one node and one caller are told of in the singular', async (t) => {
+  const limits = { ...makeFacts({}).limits, maxConnections: 40 }
+  const role = adviseSizes(makeFacts({ nodes: 1, capacities: new Map(), limits }))
+  t.strictSame(
+    role.filter((each) => each.about === 'ROLE_CONNECTION_LIMIT').map(({ text }) => text),
+    [
+      '1 node with POOL_MAX_CONNECTIONS 40 may open 40 sessions for one tenant, but PostgreSQL allows its role 32 and refuses ' +
+        'the others (53300). Raise ROLE_CONNECTION_LIMIT to 40 at least; roles that are there follow within a minute.',
+    ],
+  )
+  const connections = { used: 400, limit: 400, peak: 400 }
+  t.strictSame(texts({ budget: makeBudget({ connections }), counters: refused(1) }), [
+    'All 400 connections of this process were in use at once and 1 caller was refused, while data servers had room. Raise ' +
+      'PROCESS_MAX_CONNECTIONS, or add a node.',
+  ])
+})
+
 t.test('a process that is full while a server is not', async (t) => {
   const connections = { used: 400, limit: 400, peak: 400 }
   t.same(about({ budget: makeBudget({ connections }), counters: refused(2) }), ['PROCESS_MAX_CONNECTIONS'])

@@ -5,7 +5,10 @@ import { DASHBOARD, OPERATING, RULE_TESTS, RULES, readDashboard, readRules } fro
 import { readExpression } from './promql.ts'
 import { scrapeService } from './scrape.ts'
 
-const scrape = await scrapeService(await testApp(t))
+const app = await testApp(t)
+// Test files share a server, which is not watched.
+app.lessor.watchdog.begin('default', Date.now())
+const scrape = await scrapeService(app)
 const rules = await readRules(RULES)
 const panels = await readDashboard(DASHBOARD)
 const page = await readFile(OPERATING, 'utf8')

@@ -3,6 +3,7 @@ import t from 'tap'
 import { Metrics, type MetricsSources } from '../../src/ops/metrics.ts'
 import { metricsPlugin, RequestTimers } from '../../src/ops/metrics-plugin.ts'
 import { EVICTION_REASONS } from '../../src/pool/contract.ts'
+import { WatchState } from '../../src/servers/watchdog/watch-state.ts'
 import { COUNTERS, GAUGES, makeBudget, makeServer } from './fixtures.ts'
 
 const BUDGET = makeBudget({
@@ -13,6 +14,15 @@ const BUDGET = makeBudget({
     makeServer({ server: 'second', used: 8, limit: 40, peak: 9 }),
   ],
 })
+
+function makeWatchdog(): WatchState {
+  const state = new WatchState()
+  state.pass('default', 7000, 12)
+  state.end('default', 'locks')
+  state.end('default', 'locks')
+  state.block()
+  return state
+}
 
 function makeMetrics(options: Partial<MetricsSources> & { hits?: () => number } = {}) {
   const { hits = () => COUNTERS.hits, ...sources } = options
@@ -25,6 +35,7 @@ function makeMetrics(options: Partial<MetricsSources> & { hits?: () => number } 
       budget: () => BUDGET,
     },
     isolation: { state: { held: true, lastHeldAt: 5000, attacks: { held: 7, failed: 0 } } },
+    watchdog: makeWatchdog(),
     countTenants: async () => ({ active: 3 }),
     countBehind: async () => 2,
     check: async () => ({ controlDatabase: true, migrations: true, vaultKeys: true, draining: false }),

@@ -170,7 +170,12 @@ t.test('what a superuser lets the administrator set is set on the roles', async 
 t.test('an administrator that may not use the group roles of the server is told so', async (t) => {
   const superuser = openAdmin(t, superuserUrl)
   const { admin } = await administrator(t, superuser, 'stranger')
-  await t.rejects(rolePlacement().prepare(admin), { code: '42501', message: /lessor_owner/ })
+  const [server] = await admin.query<{ modern: boolean }>(
+    sql`select current_setting('server_version_num')::integer >= 160000 as modern`,
+  )
+  // Before PostgreSQL 16 who may make roles may use all of them.
+  if (server?.modern === false) await t.resolves(rolePlacement().prepare(admin))
+  else await t.rejects(rolePlacement().prepare(admin), { code: '42501', message: /lessor_owner/ })
 })
 
 t.test('an administrator that does not own the database cannot keep everybody out of it', async (t) => {

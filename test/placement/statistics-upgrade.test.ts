@@ -140,7 +140,8 @@ t.test('walls that have to wait for a lock give up, and come the next time', asy
   t.strictSame(await keptOf(admin), [])
 })
 
-t.test('an administrator who is no superuser has it forgotten as far as that is possible', async (t) => {
+/** openWarden makes an administrator who is no superuser, with a database that it owns; `there` is a superuser in it. */
+async function openWarden(t: Test) {
   const { url } = await testDatabase(t)
   const superuser = openAdmin(t, url)
   await rolePlacement().prepare(openAdmin(t, (await testDatabase(t)).url))
@@ -160,16 +161,21 @@ t.test('an administrator who is no superuser has it forgotten as far as that is 
   })
   const there = openAdmin(t, Object.assign(new URL(url), { pathname: `/${name}` }).href)
   t.teardown(() => there.close())
-  await prepareOlder(t, admin, own.href)
-  t.ok((await keptOf(there)).includes('plain.secret'))
-  await rolePlacement().prepare(admin)
   const [server] = await admin.query<{ clears: boolean }>(
     sql`select current_setting('server_version_num')::integer >= 180000 as clears`,
   )
-  // A view needs its columns as they are: before PostgreSQL 18 nobody but a superuser has those forgotten.
-  const left = server?.clears === true ? [] : ['seen.id', 'seen.secret']
+  return { admin, there, url: own.href, clears: server?.clears === true }
+}
+
+t.test('an administrator who is no superuser has it forgotten as far as that is possible', async (t) => {
+  const { admin, there, url, clears } = await openWarden(t)
+  await prepareOlder(t, admin, url)
+  t.ok((await keptOf(there)).includes('plain.secret'))
+  await rolePlacement().prepare(admin)
+  // A view needs its columns as they are: before PostgreSQL 18 none but a superuser has those forgotten.
+  const left = clears ? [] : ['seen.id', 'seen.secret']
   t.strictSame(await keptOf(there), left)
-  t.strictSame(await parentsOf(there), server?.clears === true ? [-1] : [])
+  t.strictSame(await parentsOf(there), clears ? [-1] : [])
   t.strictSame(await brokenRules(admin), [])
   const { notices } = await checkCatalog(admin, 'default')
   t.strictSame(
@@ -177,15 +183,18 @@ t.test('an administrator who is no superuser has it forgotten as far as that is 
     left.length === 0
       ? []
       : [
-          "EXPLAIN tells values of app.seen as they were at an earlier ANALYZE: id, secret; a superuser clears them by lessor.hide_statistics('app.seen')",
+          "EXPLAIN tells values of app.seen, the most frequent and the two ends if not more: id, secret; a superuser clears them by lessor.hide_statistics('app.seen')",
         ],
   )
   t.equal(
     notices.filter((notice) =>
-      /^tenants may run .*lo_create.*pg_advisory_lock.*pg_logical_emit_message/.test(notice),
+      /^tenants may run .*lo_create.*pg_advisory_lock.*pg_logical_emit_message.*lessor\.close_functions\(\)$/.test(
+        notice,
+      ),
     ).length,
     1,
   )
+  t.equal(notices.filter((notice) => /not visible to this administrator/.test(notice)).length, 1)
   t.strictSame(
     [
       ...(await there.query(sql`
@@ -201,7 +210,48 @@ t.test('an administrator who is no superuser has it forgotten as far as that is 
   await there.query(sql`select lessor.hide_statistics('app.seen')`)
   t.strictSame(await keptOf(there), [], 'the superuser clears the rest')
   t.strictSame(
-    (await checkCatalog(there, 'default')).notices.filter((notice) => /EXPLAIN/.test(notice)),
+    (await checkCatalog(there, 'default')).notices.filter((notice) => /EXPLAIN|not visible/.test(notice)),
     [],
   )
+})
+
+t.test('nor is what was kept of the expression of an index left to such an administrator', async (t) => {
+  const { admin, there } = await openWarden(t)
+  await rolePlacement().prepare(admin)
+  await admin.script(`
+    create table app.late (tenant_id uuid, id integer, secret text, primary key (tenant_id, id));
+    select lessor.protect('app.late')`)
+  await there.script(`
+    insert into app.late select gen_random_uuid(), i, 'secret ' || i from generate_series(1, 200) i;
+    create index late_lower on app.late (tenant_id, lower(secret))`)
+  await there.script('analyze app.late')
+  t.strictSame(await keptOf(there), ['late_lower.lower'])
+  await there.query(sql`select lessor.close_functions()`)
+  t.strictSame(await brokenRules(there), [
+    'app.late_lower: PostgreSQL keeps values of column lower',
+    'app.late_lower: values of column lower are there',
+  ])
+  await admin.script(`select lessor.protect('app.late')`)
+  t.strictSame(await keptOf(there), [])
+  t.strictSame(await brokenRules(there), [])
+})
+
+t.test('no large table is read by such an administrator to have it forgotten', async (t) => {
+  const { admin, there, url, clears } = await openWarden(t)
+  await prepareOlder(t, admin, url)
+  await there.script(`
+    create index large_lower on app.plain (tenant_id, lower(secret));
+    update pg_class set reltuples = 200000 where oid = 'app.plain'::regclass;
+    update pg_class set reltuples = -1 where oid = 'app.notes'::regclass;
+    update pg_class set reltuples = 200000 where oid = 'lessor_partitions.notes'::regclass`)
+  const files = () =>
+    there.query(sql`
+      select i.indexrelid::regclass::text as name, c.relfilenode::text as file
+      from pg_index i join pg_class c on c.oid = i.indexrelid
+      where i.indrelid in ('app.plain'::regclass, 'lessor_partitions.notes'::regclass) order by 1`)
+  const before = await files()
+  await rolePlacement().prepare(admin)
+  t.strictSame([...(await files())], [...before], 'no index was built again')
+  const left = (await keptOf(there)).filter((name) => /^(notes|plain)\./.test(name))
+  t.strictSame(left, clears ? [] : ['notes.body', 'notes.id', 'notes.kind', 'plain.secret'])
 })

@@ -96,16 +96,20 @@ t.test(
     const { admin, placement } = await prepared(t)
     const tenant = await provisionTenant(t, placement, admin)
     await admin.script(`
+    create index on app.notes (tenant_id, lower(colour));
     select lessor.tenant_statistics('app.notes', array['kind', 'colour']), lessor.protect('app.notes');
     select lessor.partition('app.notes')`)
     await admin.query(sql`select lessor.begin_move('app.notes', ${tenant.id}::uuid)`)
-    await admin.script(`select lessor.protect('app.notes')`)
-    t.strictSame(await shown(admin), ['colour', 'kind'])
-    t.strictSame(await targets(admin), [
+    const expected = [
       { name: 'id', targets: '{0}' },
       { name: 'kind', targets: '{-1}' },
       { name: 'colour', targets: '{-1}' },
-    ])
+    ]
+    t.strictSame(await targets(admin), expected, 'the parent and both partitions, as soon as they are there')
+    t.strictSame(await expressionTargets(admin), [0, 0, 0])
+    await admin.script(`select lessor.protect('app.notes')`)
+    t.strictSame(await shown(admin), ['colour', 'kind'])
+    t.strictSame(await targets(admin), expected)
     await admin.script(`select lessor.hide_statistics('app.notes', array['kind'])`)
     t.strictSame(await shown(admin), ['colour'])
   },
@@ -126,6 +130,15 @@ async function targets(admin: Db): Promise<readonly unknown[]> {
     where c.relkind in ('r', 'p') and c.relname like 'notes%' and attnum > 0 and attname <> 'tenant_id'
     group by attname, attnum order by attnum`)
   return [...rows]
+}
+
+/** expressionTargets is what the expressions of indexes have, of a table, its default partition and a tenant's. */
+async function expressionTargets(admin: Db): Promise<readonly number[]> {
+  const rows = await admin.query<{ target: number }>(sql`
+    select coalesce(a.attstattarget, -1)::integer as target
+    from pg_index i join pg_class c on c.oid = i.indrelid join pg_attribute a on a.attrelid = i.indexrelid
+    where c.relname like 'notes%' and i.indkey[a.attnum - 1] = 0`)
+  return rows.map(({ target }) => target)
 }
 
 t.test("a tenant's login sees nothing of what was collected", async (t) => {

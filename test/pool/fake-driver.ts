@@ -62,6 +62,8 @@ interface Flight {
   readonly binding: string | undefined
   readonly resolve: (rows: Rows) => void
   readonly reject: (error: Error) => void
+  /** What its `Running` says. */
+  isUndone: boolean
 }
 
 /** FakeConnection runs a statement until the test answers it. Misuse by the engine throws. */
@@ -105,19 +107,25 @@ export class FakeConnection implements Connection {
   }
 
   run(statement: Statement, binding?: string): Running {
+    let flight: Flight | undefined
     const result = new Promise<Rows>((resolve, reject) => {
       if (this.state !== 'open') {
         reject(Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED' }))
         return
       }
-      this.flights.push({ statement, binding, resolve, reject })
+      flight = { statement, binding, resolve, reject, isUndone: false }
+      this.flights.push(flight)
       this.#driver.onSend(statement)
     })
     const refusal = () => this.refusal
+    const isUndone = () => flight?.isUndone ?? false
     return {
       result,
       get refusal() {
         return refusal()
+      },
+      get isUndone() {
+        return isUndone()
       },
       cancel: () => this.#cancel(),
     }
@@ -133,6 +141,14 @@ export class FakeConnection implements Connection {
     if (outcome === 'ok') flight.resolve(rows)
     else flight.reject(Object.assign(new Error('refused by the server'), { code: '22012' }))
     if (this.state === 'closing' && this.flights.length === 0) this.lose()
+  }
+
+  /** refuse ends the statement that the server works on with an error, after which it may be run again if `isUndone`. */
+  refuse(error: Error, isUndone: boolean): void {
+    const flight = this.flights.shift()
+    if (flight === undefined) return
+    flight.isUndone = isUndone
+    flight.reject(error)
   }
 
   lose(): void {

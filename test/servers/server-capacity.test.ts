@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { ControlDatabase } from '../../src/control/control-database.ts'
-import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { type DatabaseAddress, parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { PostgresDatabase } from '../../src/control/postgres-database.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
-import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { readServerCapacity } from '../../src/servers/server-capacity.ts'
 import { OwnServer } from '../faults/own-server.ts'
 
@@ -14,8 +14,22 @@ const { url } = await OwnServer.start(t)
 const address = parseDatabaseUrl(url)
 const target = { ...address, server: 'default', parameters: {} }
 
+/** An administrator with one session, and without the second one that clears the way where something takes long. */
+function openAdmin(of: DatabaseAddress): PostgresDatabase {
+  return new PostgresDatabase({
+    address: of,
+    applicationName: 'lessor admin',
+    maxConnections: 1,
+    connectTimeoutMs: 10_000,
+    statementTimeoutMs: 60_000,
+    idleMs: 600_000,
+    closeTimeoutMs: 5_000,
+    unavailable: 'SERVER_UNAVAILABLE',
+  })
+}
+
 t.test('a data server tells its limits and whose the sessions are', async (t) => {
-  const admin = new ServerAdmin({ address, maxConnections: 1 })
+  const admin = openAdmin(address)
   t.teardown(() => admin.close())
   const [settings] = await admin.query(sql`
     select current_setting('max_connections')::integer as max,
@@ -33,7 +47,7 @@ t.test('a data server tells its limits and whose the sessions are', async (t) =>
 })
 
 t.test('sessions in other databases are those of others, but in a database of a tenant', async (t) => {
-  const admin = new ServerAdmin({ address, maxConnections: 1 })
+  const admin = openAdmin(address)
   t.teardown(() => admin.close())
   const own = `t_${randomBytes(16).toString('hex')}`
   await admin.script('create database other')
@@ -47,15 +61,12 @@ t.test('sessions in other databases are those of others, but in a database of a 
 })
 
 t.test('an administrator who is no superuser counts the sessions that he may not look into', async (t) => {
-  const superuser = new ServerAdmin({ address, maxConnections: 1 })
+  const superuser = openAdmin(address)
   t.teardown(() => superuser.close())
   const [name, password] = [`plain_${randomBytes(6).toString('hex')}`, randomBytes(16).toString('hex')]
   await superuser.script(`create role ${name} login password '${password}'`)
   t.teardown(() => superuser.script(`drop role ${name}`))
-  const admin = new ServerAdmin({
-    address: { ...address, user: name, password: new Secret(password) },
-    maxConnections: 1,
-  })
+  const admin = openAdmin({ ...address, user: name, password: new Secret(password) })
   t.teardown(() => admin.close())
   const tenant = await openConnection(target, signal())
   t.teardown(() => tenant.close())

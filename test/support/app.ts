@@ -8,6 +8,7 @@ import { createLessor, type Lessor } from '../../src/lessor.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from './database.ts'
 import { PATIENT } from './patient.ts'
+import { UNWATCHED } from './unwatched.ts'
 
 /** Scope is what ends: a tap test, or tap itself for a whole file. */
 interface Scope {
@@ -49,14 +50,15 @@ export async function testApp(
   { clock }: { readonly clock?: Clock } = {},
 ): Promise<TestApp> {
   const databaseUrl = environment.DATABASE_URL ?? (await testDatabase(t)).url
-  const operatorKey = randomBytes(32).toString('base64url')
-  const vaultKeys = generateVaultKeys()
+  const operatorKey = environment.OPERATOR_KEY ?? randomBytes(32).toString('base64url')
+  const vaultKeys = environment.VAULT_KEYS ?? generateVaultKeys()
   const config = loadConfig({
     DATABASE_URL: databaseUrl,
     OPERATOR_KEY: operatorKey,
     VAULT_KEYS: vaultKeys,
     CONTROL_MAX_CONNECTIONS: '4',
     ...PATIENT,
+    ...UNWATCHED,
     ...environment,
   })
   const lines: string[] = []

@@ -1,4 +1,5 @@
-// Holds a PostgreSQL server for the tests: prints {"url"} and stops when its standard input ends.
+// Holds a PostgreSQL server for the tests: prints {"url"} and stops when its standard input ends. Its argument, if there
+// is one, is settings of the server as JSON.
 import { once } from 'node:events'
 import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,7 +11,8 @@ const folder = await mkdtemp(join(tmpdir(), 'lessor-test-'))
 await chmod(folder, 0o711)
 const directory = join(folder, 'postgres')
 try {
-  const server = await startEmbedded({ directory, durable: false, maxConnections: 300 })
+  const settings: Record<string, string> = JSON.parse(process.argv[2] ?? '{}')
+  const server = await startEmbedded({ directory, durable: false, maxConnections: 300, settings })
   process.stdout.write(`${JSON.stringify({ url: server.url.reveal() })}\n`)
   process.stdin.resume()
   await Promise.race([

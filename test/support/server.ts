@@ -17,10 +17,14 @@ export interface TestServer {
 /**
  * startTestServer starts an embedded PostgreSQL in a temporary folder. A process of its own holds
  * it and stops it when its standard input ends, so that it goes away whatever happens to the
- * caller: the kernel closes the pipe even after SIGKILL. It does not keep the caller alive.
+ * caller: the kernel closes the pipe even after SIGKILL. It does not keep the caller alive. `settings` are
+ * set at the server, over those of the tests.
  */
-export async function startTestServer(): Promise<TestServer> {
-  const holder = spawn(process.execPath, [HOLDER], { stdio: ['pipe', 'pipe', 'inherit'], detached: true })
+export async function startTestServer(settings: Readonly<Record<string, string>> = {}): Promise<TestServer> {
+  const holder = spawn(process.execPath, [HOLDER, JSON.stringify(settings)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true,
+  })
   const exited = once(holder, 'exit')
   const line = once(createInterface(holder.stdout), 'line')
   const started = await Promise.race([line, exited.then(() => undefined)])

@@ -6,7 +6,7 @@ import { ControlDatabase, type ControlDb } from '../../src/control/control-datab
 import { dataFiles } from '../../src/control/data-files.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { DatabasePlacement } from '../../src/placement/database-placement.ts'
-import type { Placement } from '../../src/placement/placement.ts'
+import type { AdminDb, Placement } from '../../src/placement/placement.ts'
 import { RolePlacement } from '../../src/placement/role-placement.ts'
 import { RowPlacement } from '../../src/placement/row-placement.ts'
 import { SchemaPlacement } from '../../src/placement/schema-placement.ts'
@@ -14,9 +14,10 @@ import type { Connect, PoolLimits } from '../../src/pool/contract.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { sql } from '../../src/pool/statement.ts'
-import { DataServers } from '../../src/servers/data-servers.ts'
+import { DataServers, type DataServersOptions } from '../../src/servers/data-servers.ts'
 import type { AfterStep, Job } from '../../src/tenants/job.ts'
 import { makeLocate } from '../../src/tenants/locate.ts'
+import type { Settlement } from '../../src/tenants/login-settlement-store.ts'
 import { NamespaceService } from '../../src/tenants/namespace-service.ts'
 import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { openTenantDirectory } from '../../src/tenants/tenant-directory.ts'
@@ -47,6 +48,8 @@ export interface HouseOptions {
   readonly offers?: readonly PlacementName[]
   /** Stands before each placement, for tests that make it fail. */
   readonly wrap?: (placement: Placement) => Placement
+  /** Stands before the administrators of the data servers, for tests that make them fail. */
+  readonly wrapAdmin?: (admin: AdminDb) => AdminDb
   /** Stands before the control database, for tests that make it fail. */
   readonly wrapDb?: (db: ControlDb) => ControlDb
 }
@@ -78,6 +81,19 @@ export const ROLE_LIMITS = {
   tempFileLimitKb: 65_536,
 }
 
+class WrappedServers extends DataServers {
+  readonly #wrap: (admin: AdminDb) => AdminDb
+
+  constructor(options: DataServersOptions, wrap: (admin: AdminDb) => AdminDb) {
+    super(options)
+    this.#wrap = wrap
+  }
+
+  override async admin(name: string): Promise<AdminDb> {
+    return this.#wrap(await super.admin(name))
+  }
+}
+
 /** The change feed of a process that is the only one. */
 const ALONE: Changes = { publish: insertChange, settled: async () => {} }
 
@@ -98,11 +114,10 @@ export async function openHouse(t: Scope, options: HouseOptions) {
   const wrap = options.wrap ?? ((each) => each)
   const placements = new Map<PlacementName, Placement>(all.map((each) => [each.name, wrap(each)]))
   const vault = new Vault(parseVaultKeys(options.vaultKeys ?? generateVaultKeys()))
-  const servers = new DataServers({
-    db,
-    vault,
-    address: parseDatabaseUrl(options.serverUrl ?? options.url),
-  })
+  const servers = new WrappedServers(
+    { db, vault, address: parseDatabaseUrl(options.serverUrl ?? options.url) },
+    options.wrapAdmin ?? ((each) => each),
+  )
   const directory = openTenantDirectory(db, { clock: systemClock })
   const pools = new PoolRegistry({
     limits: { ...LIMITS, ...options.limits },
@@ -112,6 +127,7 @@ export async function openHouse(t: Scope, options: HouseOptions) {
   })
   const failures: [job: Job, error: unknown][] = []
   const overdue: Job[] = []
+  const unsettled: [settlement: Settlement, error: unknown][] = []
   const keys = new KeyService()
   const tenants = new TenantService({
     db: options.wrapDb?.(db) ?? db,
@@ -122,12 +138,13 @@ export async function openHouse(t: Scope, options: HouseOptions) {
     pools,
     directory,
     connect: options.connect ?? openConnection,
-    limits: ROLE_LIMITS,
+    limits: () => ROLE_LIMITS,
     checkTimeoutMs: 10_000,
     maxConnections: LIMITS.maxConnections,
     jobClaimMs: options.jobClaimMs ?? 30_000,
     changes: options.changes ?? ALONE,
     settleTimeoutMs: options.settleTimeoutMs ?? 10_000,
+    onUnsettled: (settlement, error) => unsettled.push([settlement, error]),
     jobObserver: {
       failed: (job, error) => failures.push([job, error]),
       overdue: (job) => overdue.push(job),
@@ -146,6 +163,7 @@ export async function openHouse(t: Scope, options: HouseOptions) {
     db,
     servers,
     placement,
+    placements,
     vault,
     directory,
     pools,
@@ -154,6 +172,7 @@ export async function openHouse(t: Scope, options: HouseOptions) {
     namespaces: new NamespaceService(db),
     failures,
     overdue,
+    unsettled,
   }
 }
 

@@ -7,6 +7,7 @@ import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { findLogin } from '../../src/tenants/credential-store.ts'
 import { openLogin } from '../../src/tenants/login.ts'
 import { type Colour, otherColour } from '../../src/tenants/tenant.ts'
+import { rewritingAdmin } from '../servers/rewriting-admin.ts'
 import { testDatabase } from '../support/database.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 import { type House, type HouseOptions, NOTHING, openHouse, traces } from './house.ts'
@@ -174,6 +175,83 @@ t.test(
     t.same(await traces(house, id), { ...WHOLE, rows: 2 })
   },
 )
+
+/** Whether a role may log in; undefined when there is none. */
+async function canLogIn(role: string): Promise<boolean | undefined> {
+  const [row] = await admin.query<{ can: boolean }>(
+    sql`select rolcanlogin as can from pg_roles where rolname = ${role}`,
+  )
+  return row?.can
+}
+
+t.test('the old login is kept out while a lease holds up its end', async (t) => {
+  const house = await withTenant(t, 'Kept out', { limits: { drainTimeoutMs: 3_600_000 } })
+  const { id, pools, tenants } = house
+  const old = await targetOf(house, id)
+  const lease = await pools.acquire({ tenantId: id, generation: 1 }, caller())
+  await lease.db.transaction(async (tx) => {
+    await tx.query(sql`select 1`)
+    await tenants.rotateCredential(id)
+    while ((await canLogIn(old.user)) !== false) await new Promise(setImmediate)
+    await t.rejects(openConnection(old, AbortSignal.timeout(10_000)), { code: '28000' })
+    t.strictSame([...(await tx.query(sql`select current_user::text as name`))], [{ name: old.user }])
+    t.equal(await userOf(house, id), roleName(id, 'green'))
+  })
+  t.equal((await tenants.get(id)).job?.step, 'drain')
+  lease.release()
+  await ended(house, id)
+  t.equal(await canLogIn(old.user), undefined)
+  t.strictSame(house.failures, [])
+})
+
+t.test('where the old login cannot be kept out, the rotation goes on and drops it', async (t) => {
+  let old = ''
+  const failed = Promise.withResolvers<void>()
+  let failures = 0
+  const house = await withTenant(t, 'Not kept out', {
+    limits: { drainTimeoutMs: 3_600_000 },
+    wrapAdmin: (db) =>
+      rewritingAdmin(db, (text) => {
+        if (text !== `alter role ${old} nologin` || failures > 0) return text
+        failures += 1
+        failed.resolve()
+        throw new Error('not now')
+      }),
+  })
+  const { id, pools, tenants } = house
+  old = roleName(id, 'blue')
+  const lease = await pools.acquire({ tenantId: id, generation: 1 }, caller())
+  await tenants.rotateCredential(id)
+  await failed.promise
+  t.equal(await canLogIn(old), true)
+  lease.release()
+  await ended(house, id)
+  t.equal(await canLogIn(old), undefined)
+  t.strictSame(house.failures, [])
+})
+
+t.test('nor does it matter to a rotation that the data server was not found for that', async (t) => {
+  let isAway = false
+  const failed = Promise.withResolvers<void>()
+  const house = await withTenant(t, 'Not found', {
+    limits: { drainTimeoutMs: 3_600_000 },
+    wrapAdmin: (db) => {
+      if (!isAway) return db
+      failed.resolve()
+      throw new Error('not now')
+    },
+  })
+  const { id, pools, tenants } = house
+  const lease = await pools.acquire({ tenantId: id, generation: 1 }, caller())
+  await tenants.rotateCredential(id)
+  isAway = true
+  await failed.promise
+  isAway = false
+  lease.release()
+  await ended(house, id)
+  t.equal(await canLogIn(roleName(id, 'blue')), undefined)
+  t.strictSame(house.failures, [])
+})
 
 t.test('whoever holds an older snapshot of the tenant is served, whenever he comes', async (t) => {
   const old = { tenantId: '', generation: 1 }

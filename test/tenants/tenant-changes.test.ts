@@ -57,7 +57,7 @@ t.test('a change is acted on by what the tenant is now', async (t) => {
   const { apply } = await open(t)
   t.same(apply({ status: 'suspended' }), {
     told: ['forget t', 'forgive t', 'evict t suspension'],
-    isWaitedFor: false,
+    isWaitedFor: true,
   })
   t.same(apply({ status: 'active' }), { told: ['forget t', 'forgive t', OLDER], isWaitedFor: false })
   t.same(apply({ kind: 'quota' }), { told: ['forget t', 'forgive t', OLDER], isWaitedFor: false })

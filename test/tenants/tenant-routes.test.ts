@@ -72,6 +72,8 @@ t.test('a tenant is onboarded, read, changed, suspended, resumed and deleted', a
     'colour',
     'schema_version',
     'partition',
+    'block',
+    'unsettled_logins',
     'job',
     'created_at',
     'updated_at',

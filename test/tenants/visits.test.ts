@@ -20,7 +20,7 @@ function visitsOf({ db, servers, placement }: House, instead: Partial<VisitsOpti
     db,
     servers,
     placements: new Map([['role', placement]]),
-    limits: ROLE_LIMITS,
+    limits: () => ROLE_LIMITS,
     visitObserver: {
       opened: (visit, writes) => told.push(['opened', visit, writes]),
       closed: (visit) => told.push(['closed', visit]),

@@ -1,0 +1,106 @@
+import type { DatabaseAddress } from '../../control/database-url.ts'
+import {
+  type BlockedLogins,
+  ServerWatch,
+  type ServerWatchOptions,
+  type WatchObserver,
+} from './server-watch.ts'
+import { WatchState } from './watch-state.ts'
+
+export type { Ending, WatchLimits } from './policy.ts'
+export type { BlockedLogins, Offender, WatchObserver } from './server-watch.ts'
+
+export interface WatchdogOptions extends Pick<ServerWatchOptions, 'clock' | 'limits' | 'offences'> {
+  readonly servers: {
+    names(): readonly string[]
+    /** login is where an administrator of a data server logs in. */
+    login(server: string): Promise<DatabaseAddress>
+  }
+  /** Whether this process watches a data server. Two at once do no harm. */
+  readonly isWatcher: (server: string) => boolean
+  readonly intervalMs: number
+  readonly logins: BlockedLogins
+  readonly observer: WatchObserver
+}
+
+/** Watchdog watches the data servers that are this process's to watch, each at every turn of a timer. */
+export class Watchdog {
+  readonly state = new WatchState()
+  readonly #options: WatchdogOptions
+  readonly #watches = new Map<string, ServerWatch>()
+  readonly #closing = new Set<Promise<void>>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: WatchdogOptions) {
+    this.#options = options
+  }
+
+  /** start begins at once and goes on until `stop`. */
+  start(): void {
+    if (this.#timer !== undefined) return
+    this.#timer = setInterval(() => void this.turn(), this.#options.intervalMs)
+    this.#timer.unref()
+    void this.turn()
+  }
+
+  /** turn looks at each data server once; one whose last look is not over is left out. Never rejects. */
+  async turn(): Promise<void> {
+    const { isWatcher, servers } = this.#options
+    const own = new Set(servers.names().filter((server) => isWatcher(server)))
+    for (const [server, watch] of this.#watches) if (!own.has(server)) this.#leave(server, watch)
+    await Promise.all([...own].map((server) => this.#watchOf(server).pass()))
+  }
+
+  /** reopen makes another session to a data server, which has moved. */
+  reopen(server: string): void {
+    this.#watches.get(server)?.reopen()
+  }
+
+  /** stop resolves when nothing runs any more and the sessions are closed. Never rejects. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    for (const [server, watch] of this.#watches) this.#leave(server, watch)
+    await Promise.all(this.#closing)
+  }
+
+  #leave(server: string, watch: ServerWatch): void {
+    this.#watches.delete(server)
+    this.state.leave(server)
+    const closing: Promise<void> = watch.close().finally(() => this.#closing.delete(closing))
+    this.#closing.add(closing)
+  }
+
+  #watchOf(server: string): ServerWatch {
+    let watch = this.#watches.get(server)
+    if (watch === undefined) {
+      const { clock, limits, logins, observer, offences, servers } = this.#options
+      watch = new ServerWatch({
+        server,
+        clock,
+        login: () => servers.login(server),
+        limits,
+        offences,
+        logins,
+        observer: {
+          ended: (name, ending, count) => {
+            this.state.end(name, ending.reason)
+            observer.ended(name, ending, count)
+          },
+          blocked: (offender) => {
+            this.state.block()
+            observer.blocked(offender)
+          },
+          failed: (name, error) => observer.failed(name, error),
+          passed: (name, ms, failures) => {
+            if (this.#watches.has(name)) this.state.pass(name, clock.now(), ms)
+            observer.passed(name, ms, failures)
+          },
+        },
+      })
+      this.#watches.set(server, watch)
+      // So that one that never passes is seen.
+      this.state.begin(server, clock.now())
+    }
+    return watch
+  }
+}
