@@ -1,12 +1,12 @@
 // The proof of isolation: npm run isolation [-- --url <postgres url>] [--placement <name>]... [--mutate]
+// With --siege, logins of tenants attack what all share instead: see siege.ts.
 // Onboards tenants in each placement, lets them attack each other by everything that the catalog has, and writes
 // reports/isolation.md and reports/isolation.json. With --url it makes a database of its own on that server, and
 // drops it; without, it starts a PostgreSQL. --mutate then takes down one wall after the other and sees the proof
-// fail (as a superuser; takes minutes). Exit status: 0 all walls hold, 1 not.
+// fail (as a superuser; takes minutes). Exit status: 0 all walls hold, 1 not, 2 wrong use.
 import { randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { loadConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/http/logger.ts'
 import { summary, toMarkdown } from '../../src/isolation/markdown.ts'
@@ -15,12 +15,16 @@ import type { IsolationReport } from '../../src/isolation/report.ts'
 import { runIsolation } from '../../src/isolation/run-isolation.ts'
 import type { Stage } from '../../src/isolation/stage.ts'
 import { createLessor } from '../../src/lessor.ts'
-import { PLACEMENTS } from '../../src/tenants/tenant.ts'
+import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from '../support/database.ts'
 import { FIXTURE } from './fixture.ts'
+import { ALL_USAGE, readIsolationOptions } from './isolation-options.ts'
 import { type Killed, mutate, score, survivors } from './mutate.ts'
 import { openHouse } from './placements.ts'
+import { findUnreachable } from './server-url.ts'
+import { siege } from './siege.ts'
+import { HINT } from './siege-options.ts'
 import { stageLimits } from './stages.ts'
 
 const REPORTS = new URL('../../reports/', import.meta.url)
@@ -42,25 +46,23 @@ class Ends implements AsyncDisposable {
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      url: { type: 'string' },
-      placement: { type: 'string', multiple: true },
-      mutate: { type: 'boolean', default: false },
-    },
-  })
-  const only = PLACEMENTS.filter((name) => values.placement?.includes(name) ?? true)
-  if (values.placement?.some((name) => !PLACEMENTS.some((each) => each === name))) {
-    say(`A placement is one of ${PLACEMENTS.join(', ')}.`)
-    return 2
+  if (args.includes('--help')) {
+    process.stdout.write(ALL_USAGE)
+    return 0
   }
-  // What testDatabase makes its databases on.
-  if (values.url !== undefined) process.env.TEST_DATABASE_URL = values.url
-  const report = await prove(only)
+  if (args.includes('--siege')) return siege(args.filter((arg) => arg !== '--siege'))
+  const wish = readIsolationOptions(args)
+  if (typeof wish === 'string') return refuse(`${wish}\n${HINT}`)
+  if (wish.url !== undefined) {
+    const problem = await findUnreachable(wish.url)
+    if (problem !== undefined) return refuse(problem)
+    // What testDatabase makes its databases on.
+    process.env.TEST_DATABASE_URL = wish.url
+  }
+  const report = await prove(wish.placements)
   await write(report)
   say(summary(report))
-  if (!values.mutate) return report.held ? 0 : 1
+  if (!wish.mutates) return report.held ? 0 : 1
   const killed = await weaken()
   await writeFile(new URL('mutations.json', REPORTS), JSON.stringify(killed, undefined, 2))
   for (const survivor of survivors(killed)) say(`Not noticed: ${survivor}`)
@@ -68,7 +70,12 @@ async function main(args: readonly string[]): Promise<number> {
   return report.held && survivors(killed).length === 0 ? 0 : 1
 }
 
-async function prove(only: readonly (typeof PLACEMENTS)[number][]): Promise<IsolationReport> {
+function refuse(problem: string): number {
+  process.stderr.write(`${problem}\n`)
+  return 2
+}
+
+async function prove(only: readonly PlacementName[]): Promise<IsolationReport> {
   await using ends = new Ends()
   const { url } = await testDatabase(ends)
   const config = loadConfig({
