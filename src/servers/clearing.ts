@@ -25,7 +25,7 @@ export interface ClearingOptions {
 /** A statement that takes less time than this is not looked at. Below the lock timeout of the moves of partitions. */
 const FIRST_LOOK_MS = 200
 const LOOK_EVERY_MS = 100
-const IDLE_MS = 1_000
+const IDLE_MS = 30_000
 /** Of a session that is in the way again within this time the time before counts as well. */
 const FORGET_MS = 5_000
 const LOCK_NOT_AVAILABLE = '55P03'
@@ -110,8 +110,6 @@ export class Clearing {
           if (signal.aborted) return
           const lane = await this.#open()
           const blockers = await look<Blocker>(lane, sessionsInTheWay(pid))
-          // What waits for all transactions that are open waits for this one as well.
-          if (blockers.some((each) => each.pid === lane.pid)) return this.#drop()
           note(blockers)
           for (const each of blockers) if (this.#mayEnd(each)) await this.#end(lane, each)
         })
@@ -122,6 +120,8 @@ export class Clearing {
 
   #mayEnd(blocker: Blocker): boolean {
     if (!blocker.isTenant || !blocker.holds) return false
+    // A session of a busy pool is in the way again and again, by another transaction each time.
+    if (blocker.ageMs !== null) return !blocker.isOrdinary || blocker.ageMs >= this.#options.ordinaryMs
     const now = performance.now()
     for (const [key, { last }] of this.#seen) if (now - last > FORGET_MS) this.#seen.delete(key)
     const key = `${blocker.pid} ${blocker.role}`
@@ -129,8 +129,7 @@ export class Clearing {
     seen.last = now
     this.#seen.set(key, seen)
     // What an administrator may not see of another session's age it finds out by looking.
-    const ageMs = Math.max(blocker.ageMs ?? 0, now - seen.since)
-    return !blocker.isOrdinary || ageMs >= this.#options.ordinaryMs
+    return !blocker.isOrdinary || now - seen.since >= this.#options.ordinaryMs
   }
 
   /** Ending a session takes its role's privileges, which an administrator who is no superuser may give itself, here until the rollback. */
@@ -190,7 +189,10 @@ export class Clearing {
 async function look<Row extends object = object>(lane: Lane, statement: Statement): Promise<readonly Row[]> {
   await lane.send(sql`select pg_stat_clear_snapshot()`)
   // Row is the caller's word for what its own SQL returns.
-  return (await lane.send(statement)) as readonly Row[]
+  const rows = (await lane.send(statement)) as readonly Row[]
+  // The portal of the last statement keeps its snapshot, which others would wait for, until another one takes its place.
+  await lane.script('select', { isTimed: true })
+  return rows
 }
 
 function busy(left: readonly Blocker[], cause: unknown): LessorError {

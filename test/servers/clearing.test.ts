@@ -188,6 +188,26 @@ t.test(
   },
 )
 
+t.test(
+  'the second connection keeps no snapshot between two looks, for which others would wait',
+  async (t) => {
+    const watcher = openAdmin(t)
+    const session = await (await login(t, watcher)).open()
+    await session.connection.command('begin').result
+    await session.run('insert into public.goods values (1)')
+    const changed = openAdmin(t, { ordinaryMs: 600_000 }).script(
+      'alter table public.goods add column if not exists g integer',
+    )
+    await waiting(watcher, 'lessor admin')
+    await looked(watcher, 40)
+    await session.connection.command('commit').result
+    await changed
+    const rows = await watcher.query<{ state: string; hasSnapshot: boolean }>(sql`
+    select state, backend_xmin is not null as "hasSnapshot" from pg_stat_activity where application_name = 'lessor clearing'`)
+    t.strictSame([...rows], [{ state: 'idle in transaction', hasSnapshot: false }])
+  },
+)
+
 t.test('a row that a tenant is writing is waited for as well, and so is a key', async (t) => {
   const watcher = openAdmin(t)
   await watcher.script('create table public.stock (id integer primary key, n integer)')

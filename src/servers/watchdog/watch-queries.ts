@@ -20,7 +20,7 @@ export async function readSight(db: Pick<Db, 'query'>, blockingMs: number): Prom
     locks as materialized (
       select pid, virtualtransaction as owner, mode = 'SIReadLock' as predicate, not granted as waits, waitstart,
         case when locktype = 'relation' then relation end as relation,
-        locktype = 'virtualxid' and granted as own, locktype = 'virtualxid' as virtual,
+        locktype = 'virtualxid' and granted as own,
         case when locktype = 'transactionid' and granted and pid is null then transactionid end as prepared,
         -- Others need no place in the table that all share.
         not fastpath and not (locktype = 'virtualxid' and granted) as shared
@@ -42,7 +42,7 @@ export async function readSight(db: Pick<Db, 'query'>, blockingMs: number): Prom
       'locksPerOwner', current_setting('max_locks_per_transaction')::integer,
       'locks', (select coalesce(sum(locks), 0) from sums),
       'isInTheWay', exists (
-        select from locks where waits and (relation < 16384 or virtual) and pg_backend_pid() = any(pg_blocking_pids(pid))),
+        select from locks where waits and relation < 16384 and pg_backend_pid() = any(pg_blocking_pids(pid))),
       'predicateSize', owners * current_setting('max_pred_locks_per_transaction')::integer,
       'predicatesKept', (
         select coalesce(sum(predicates), 0) from sums where not own and (pid is not null or owner = '-1/0')),
