@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { isLessorError } from '../errors.ts'
 import type { Placement } from '../placement/placement.ts'
 import { hexOf } from '../placement/tenant-names.ts'
 import type { ConnectionTarget, Locate } from '../pool/contract.ts'
@@ -111,11 +112,24 @@ async function onboardOne(options: OpenStagesOptions, placement: PlacementName):
   return { id: tenant.id, target, name, marker: `canary ${randomBytes(8).toString('hex')}` }
 }
 
-/** remove deletes a tenant and waits until it is gone. */
+/** remove deletes a tenant, once no other job works on it, and waits until it is gone. */
 async function remove({ tenants, signal }: OpenStagesOptions, id: string): Promise<void> {
-  await tenants.delete(id)
-  while ((await tenants.find(id))?.status !== 'deleted') {
-    signal.throwIfAborted()
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  while (!(await isBegun(tenants.delete(id)))) await pause(signal)
+  while ((await tenants.find(id))?.status !== 'deleted') await pause(signal)
+}
+
+/** Of the rotation that gave a role its green login, the end may be under way. */
+async function isBegun(deletion: Promise<unknown>): Promise<boolean> {
+  try {
+    await deletion
+    return true
+  } catch (error) {
+    if (isLessorError(error, 'TENANT_BUSY')) return false
+    throw error
   }
+}
+
+async function pause(signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
+  await new Promise((resolve) => setTimeout(resolve, POLL_MS))
 }
