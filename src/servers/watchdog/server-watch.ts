@@ -5,7 +5,7 @@ import { Ages } from './ages.ts'
 import { type BlockedLogins, LoginKeeper, type Offender } from './login-keeper.ts'
 import { Offences } from './offences.ts'
 import { decide, type Ending, isOfVisitor, isRoomy, type WatchLimits } from './policy.ts'
-import { endSession, readSight, readWaits, rollBack, stopWorker } from './watch-queries.ts'
+import { endSessions, readSight, readWaits, rollBack, stopWorker } from './watch-queries.ts'
 import { WatchSession } from './watch-session.ts'
 
 export type { BlockedLogins, Offender } from './login-keeper.ts'
@@ -165,27 +165,55 @@ export class ServerWatch {
   }
 
   async #end(opened: Opened, endings: readonly Ending[], offenders: Set<string>): Promise<void> {
-    const { observer, server } = this.#options
     const told = new Set<string>()
+    const sessions = await this.#endSessions(opened.session, endings)
     for (const ending of endings) {
       const key = keyOf(ending)
       const isNew = !this.#told.has(key)
       if (!isNew) told.add(key)
-      try {
-        await endOne(opened, ending)
-      } catch (error) {
-        this.#fail(error)
-        continue
-      }
-      if (!isNew) continue
+      if (!(await this.#isEnded(opened, ending, sessions)) || !isNew) continue
       told.add(key)
-      const login = await this.#loginOf(ending)
-      const before = login === undefined ? undefined : this.#offences.count(login)
-      const isCounted = ending.isOffence && login !== undefined && !offenders.has(login)
-      if (isCounted) this.#count({ ...ending, login }, offenders)
-      observer.ended(server, ending, before === undefined ? undefined : before + (isCounted ? 1 : 0))
+      await this.#tell(ending, offenders)
     }
     this.#told = told
+  }
+
+  /** All at once. Resolves with whether those of a login were ended. */
+  async #endSessions(session: WatchSession, endings: readonly Ending[]): Promise<(login: string) => boolean> {
+    try {
+      const targets = endings.map(({ target }) => target)
+      const seen = targets.flatMap((target) => (target.kind === 'session' ? [target.session] : []))
+      const failed = await endSessions(session, seen)
+      for (const error of failed.values()) this.#fail(error)
+      return (login) => !failed.has(login)
+    } catch (error) {
+      this.#fail(error)
+      return () => false
+    }
+  }
+
+  async #isEnded(
+    { admin }: Opened,
+    { target }: Ending,
+    isEnded: (login: string) => boolean,
+  ): Promise<boolean> {
+    if (target.kind === 'session') return isEnded(target.session.login)
+    try {
+      await (target.kind === 'prepared' ? rollBack(admin, target.prepared) : stopWorker(admin, target.worker))
+      return true
+    } catch (error) {
+      this.#fail(error)
+      return false
+    }
+  }
+
+  async #tell(ending: Ending, offenders: Set<string>): Promise<void> {
+    const { observer, server } = this.#options
+    const login = await this.#loginOf(ending)
+    const before = login === undefined ? undefined : this.#offences.count(login)
+    const isCounted = ending.isOffence && login !== undefined && !offenders.has(login)
+    if (isCounted) this.#count({ ...ending, login }, offenders)
+    observer.ended(server, ending, before === undefined ? undefined : before + (isCounted ? 1 : 0))
   }
 
   /** Whatever a login had to be ended for in one pass is one offence. */
@@ -200,17 +228,6 @@ export class ServerWatch {
   /** What autovacuum ran was no session's; it is put down to the login in use. */
   async #loginOf({ login, tenantId }: Ending): Promise<string | undefined> {
     return login ?? (await this.#options.logins.current(tenantId).catch(() => undefined))
-  }
-}
-
-async function endOne({ session, admin }: Opened, { target }: Ending): Promise<void> {
-  switch (target.kind) {
-    case 'session':
-      return endSession(session, target.session)
-    case 'prepared':
-      return rollBack(admin, target.prepared)
-    case 'worker':
-      return stopWorker(admin, target.worker)
   }
 }
 

@@ -150,26 +150,64 @@ export interface Ender {
   queryAs<Row extends object>(script: string, statement: Statement): Promise<readonly Row[]>
 }
 
+/** SessionSeen is one session of a tenant's login. */
+export type SessionSeen = Process & { readonly login: string }
+
 /**
- * endSession ends a session, if it is still the one that was seen. That takes the login's privileges, which an
- * administrator who is no superuser gives itself for that.
+ * endSessions ends sessions, those that are still the ones that were seen, all in one statement: where many log in again and
+ * again a round trip takes long. That takes the logins' privileges, which an administrator who is no superuser gives itself for
+ * that. Resolves with what was thrown, by login, where that was not possible.
+ * @throws what the server throws at all of them
  */
-export async function endSession(
+export async function endSessions(
   db: Ender,
-  { login, pid, startedAt }: Process & { readonly login: string },
-): Promise<void> {
-  const from = sql`
-    from pg_stat_activity
-    where pid = ${pid}::integer and usename = ${login}
-      and (${startedAt}::text = '' or backend_start = nullif(${startedAt}::text, '')::timestamptz)`
-  const [row] = await db.query<{ script: string | null }>(sql`
-    select case when may then null else format('grant %I to current_user', usename) end as script,
+  sessions: readonly SessionSeen[],
+): Promise<ReadonlyMap<string, unknown>> {
+  if (sessions.length === 0) return new Map()
+  const rows = await db.query<{ login: string; script: string | null }>(sql`
+    select usename::text as login, case when may then null else format('grant %I to current_user', usename) end as script,
       case when may then pg_terminate_backend(pid) end as ended
     from (
-      select pid, usename, pg_has_role(usesysid, 'usage') or pg_has_role('pg_signal_backend', 'usage') as may ${from}
+      select pid, usename, pg_has_role(usesysid, 'usage') or pg_has_role('pg_signal_backend', 'usage') as may
+      from ${stillThere(sessions)}
       offset 0
     ) seen`)
-  if (row?.script) await db.queryAs(row.script, sql`select pg_terminate_backend(pid) ${from}`)
+  const scripts = new Map(rows.flatMap(({ login, script }) => (script === null ? [] : [[login, script]])))
+  return endAs(db, sessions, scripts)
+}
+
+/** Where one login cannot be taken on, for it may be gone since, the others are taken on one by one. */
+async function endAs(
+  db: Ender,
+  sessions: readonly SessionSeen[],
+  scripts: ReadonlyMap<string, string>,
+): Promise<ReadonlyMap<string, unknown>> {
+  if (scripts.size === 0) return new Map()
+  const own = sessions.filter(({ login }) => scripts.has(login))
+  try {
+    await db.queryAs(
+      [...scripts.values()].join(';'),
+      sql`select pg_terminate_backend(pid) from ${stillThere(own)}`,
+    )
+    return new Map()
+  } catch (error) {
+    if (scripts.size === 1) return new Map([...scripts.keys()].map((login) => [login, error]))
+  }
+  const failed = new Map<string, unknown>()
+  for (const script of scripts) {
+    for (const [login, error] of await endAs(db, own, new Map([script]))) failed.set(login, error)
+  }
+  return failed
+}
+
+function stillThere(sessions: readonly SessionSeen[]): Statement {
+  return sql`(
+    select a.pid, a.usename, a.usesysid
+    from unnest(
+      ${sessions.map(({ pid }) => pid)}::integer[], ${sessions.map(({ login }) => login)}::text[],
+      ${sessions.map(({ startedAt }) => startedAt)}::text[]) as s (pid, login, started)
+    join pg_stat_activity a on a.pid = s.pid and a.usename = s.login
+      and (s.started = '' or a.backend_start = nullif(s.started, '')::timestamptz)) still`
 }
 
 /** findOpenLogins resolves with those of some roles that can log in, or have sessions. */

@@ -78,6 +78,22 @@ for (const [who, grants] of [
   })
 }
 
+t.test('a login that he may not take on does not keep an administrator from ending the others', async (t) => {
+  const stage = house.inTest(t)
+  const { login, watchAs } = await openOther(t, 'grant pg_read_all_stats to $')
+  const foreignLogin = await stage.login()
+  const [foreign, own] = [await stage.session(foreignLogin), await stage.session(login)]
+  for (const session of [foreign, own]) await session.run('begin; select 1')
+  const { errors, reasons, until } = stage.watch({ transactionMs: 50 }, watchAs)
+  await until(async () => !(await own.isAlive()))
+  t.strictSame(reasons(), [[own.pid, 'transaction']])
+  t.ok(await foreign.isAlive())
+  t.strictSame(
+    [...new Set(errors.map(String))],
+    [`PostgresError: permission denied to grant role "${foreignLogin}"`],
+  )
+})
+
 t.test('an administrator without a place tries again at each pass, a superuser has one', async (t) => {
   const stage = house.inTest(t)
   const { watchAs } = await openOther(t, '')
