@@ -31,7 +31,7 @@ const QUICK: Action = { name: 'onboard', ms: 900, isDone: true, reasons: [] }
 const LATE: Action = { name: 'rotate', ms: 10_001, isDone: true, reasons: ['500 INTERNAL'] }
 const NEVER: Action = { name: 'shut out, suspended', ms: 12_000, isDone: false, reasons: ['sessions left'] }
 
-function battle(felt: Pick<Battle, 'neighbours' | 'actions' | 'finding'>): Battle {
+function battle(felt: Pick<Battle, 'neighbours' | 'actions' | 'finding'>, operatorBoundMs = 10_000): Battle {
   return {
     attack: 'sessions',
     about: 'Takes all sessions',
@@ -40,7 +40,8 @@ function battle(felt: Pick<Battle, 'neighbours' | 'actions' | 'finding'>): Battl
     raid: { opened: 3, refused: { '53300': 7 }, failed: {}, ended: { '57P01': 2 } },
     watchdog: { blocking: 12, blocked: 3 },
     left: [],
-    broken: brokenBounds(felt),
+    broken: brokenBounds({ ...felt, operatorBoundMs }),
+    operatorBoundMs,
     unbounded: undefined,
     ...felt,
   }
@@ -96,12 +97,12 @@ t.test('the table has a line for each battle, with the worst of both neighbours'
 t.test('the report says what came out in a sentence, and each battle in full', async (t) => {
   t.equal(
     siegeSummary(reportOf([WON])),
-    "All bounds hold: 1 battles, 0 of 100 requests of neighbours lost, 0 of 1 actions of the operator's not done within 10 s.",
+    "All bounds hold: 1 battles, 0 of 100 requests of neighbours lost, 0 of 1 actions of the operator's not done in time, which is 10 s.",
   )
   const report = reportOf([WON, { ...LOST, left: ['prepared transaction in postgres'] }])
   const text = siegeMarkdown({ ...report, left: ['tenant 1: it stays'] })
   for (const line of [
-    "NOT all bounds hold: 2 battles, 3 of 300 requests of neighbours lost, 2 of 4 actions of the operator's not done within 10 s. Lessor 1.2.3, PostgreSQL 18.4, 2026-01-01T00:00:00.000Z, 61 s.",
+    "NOT all bounds hold: 2 battles, 3 of 300 requests of neighbours lost, 2 of 4 actions of the operator's not done in time, which is 10 s. Lessor 1.2.3, PostgreSQL 18.4, 2026-01-01T00:00:00.000Z, 61 s.",
     '- sessions, role: rotate: took 10.0 s (until then: 500 INTERNAL)',
     'Takes all sessions. 4.2 s.',
     '- Neighbour of role: 100 requests, 3 lost (2 × 500 INTERNAL, 1 × 503 POOL_SATURATED); p50 1.4 ms, p99 9.6 ms, longest 5000.0 ms',
@@ -124,7 +125,7 @@ t.test('what an attack without a bound breaks is told and does not count', async
   t.equal(report.held, true)
   t.equal(
     siegeSummary(report),
-    "All bounds hold: 1 battles, 0 of 100 requests of neighbours lost, 0 of 1 actions of the operator's not done within 10 s. 1 more have no bound.",
+    "All bounds hold: 1 battles, 0 of 100 requests of neighbours lost, 0 of 1 actions of the operator's not done in time, which is 10 s. 1 more have no bound.",
   )
   const lines = siegeMarkdown(report).split('\n')
   t.ok(lines.includes('## Attacks without a bound'))
@@ -135,6 +136,22 @@ t.test('what an attack without a bound breaks is told and does not count', async
   )
   t.notOk(lines.includes('## Bounds that do not hold'))
 })
+
+t.test(
+  'where an attack takes the processors the operator has more time, and the report says so',
+  async (t) => {
+    const felt = { neighbours: [CALM], actions: [LATE], finding: undefined }
+    const longer: Battle = { ...battle(felt, 60_000), attack: 'processor' }
+    t.strictSame([battle(felt).broken.length, longer.broken], [1, []])
+    t.strictSame(battle({ ...felt, actions: [{ ...LATE, ms: 60_001 }] }, 60_000).broken, [
+      'rotate: took 60.0 s (until then: 500 INTERNAL)',
+    ])
+    t.equal(
+      siegeSummary(reportOf([WON, longer])),
+      "All bounds hold: 2 battles, 0 of 200 requests of neighbours lost, 0 of 2 actions of the operator's not done in time, which is 10 s, 60 s in processor.",
+    )
+  },
+)
 
 t.test('what the watchdog has done is read from the metrics', async (t) => {
   const before = parseWatchdogCounts('')

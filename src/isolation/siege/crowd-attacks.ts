@@ -10,10 +10,9 @@ end $$`
 export const CROWD_ATTACKS: readonly SiegeAttack[] = [
   {
     name: 'sessions',
-    about: 'Three logins open as many sessions as they get and try for more all the time',
+    about: 'Three logins open as many sessions as they get and go on trying for more',
     placements: EVERYWHERE,
     sessions: 'all',
-    pauseMs: 50,
     async act(raid) {
       await raid.run('select 1')
       await raid.hold()
@@ -24,7 +23,6 @@ export const CROWD_ATTACKS: readonly SiegeAttack[] = [
     about: 'As many sessions as it gets sleep in a statement, so that none of them idles',
     placements: EVERYWHERE,
     sessions: 'all',
-    pauseMs: 50,
     async act(raid) {
       await patient(raid)
       await raid.run('select pg_sleep(3600)')

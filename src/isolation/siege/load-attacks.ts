@@ -3,6 +3,9 @@ import { asOwner, EVERYWHERE, type Look, OWN, SHARED, type SiegeAttack } from '.
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 
+/** What takes all processors makes all slow; what the operator does is done, and later. */
+const OF_PROCESSORS_MS = 60_000
+
 /** LOAD_ATTACKS take the processor, memory, disk and the server's own workers, or read what they should not. */
 export const LOAD_ATTACKS: readonly SiegeAttack[] = [
   {
@@ -77,6 +80,7 @@ export const LOAD_ATTACKS: readonly SiegeAttack[] = [
     name: 'processor',
     about: 'As many sessions as it gets compute without an end, with parallel workers',
     placements: EVERYWHERE,
+    operatorBoundMs: OF_PROCESSORS_MS,
     sessions: 'all',
     async act(raid) {
       await patient(raid)
@@ -194,6 +198,7 @@ export const LOAD_ATTACKS: readonly SiegeAttack[] = [
     name: 'copy',
     about: 'Copies much out',
     placements: EVERYWHERE,
+    operatorBoundMs: OF_PROCESSORS_MS,
     sessions: 2,
     async act(raid) {
       await patient(raid)

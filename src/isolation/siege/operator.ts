@@ -38,8 +38,13 @@ export class Operator {
     this.#options = options
   }
 
+  /** How long it tries before giving up. */
+  get patienceMs(): number {
+    return this.#options.patienceMs
+  }
+
   /** act tries until it is done. */
-  async act(name: string, attempt: Try, patienceMs = this.#options.patienceMs): Promise<Action> {
+  async act(name: string, attempt: Try, patienceMs = this.patienceMs): Promise<Action> {
     const begun = performance.now()
     const signal = AbortSignal.any([this.#options.signal, AbortSignal.timeout(patienceMs)])
     const reasons = new Set<string>()

@@ -13,6 +13,7 @@ const MOST_OF_VISITOR = 4
 const LOGIN_TIMEOUT_MS = 10_000
 const PREPARE_TIMEOUT_MS = 300_000
 const PAUSE_MS = 200
+const REFUSED_PAUSE_MS = 1_000
 /** Between two turns of a session whose act ends by itself. */
 const TURN_MS = 10
 const DEAF_MS = 4_000
@@ -91,19 +92,22 @@ export class Raiders {
   async #keepUp(attacker: Attacker, number: number): Promise<void> {
     const { attack } = this.#options
     while (!this.#stop.signal.aborted) {
-      if (attack.logIn === 'stalled') await this.#stallOnce(attacker)
-      else await this.#raidOnce(attacker, number)
-      await this.#pause(attack.pauseMs ?? PAUSE_MS)
+      const wasIn =
+        attack.logIn === 'stalled' ? await this.#stallOnce(attacker) : await this.#raidOnce(attacker, number)
+      await this.#pause(attack.pauseMs ?? (wasIn ? PAUSE_MS : REFUSED_PAUSE_MS))
     }
   }
 
-  async #stallOnce(attacker: Attacker): Promise<void> {
+  /** Resolves with whether it was let in. */
+  async #stallOnce(attacker: Attacker): Promise<boolean> {
     try {
       const refused = await stallLogin(this.#target(attacker), this.#stop.signal)
       if (refused === undefined) this.#opened += 1
       else this.#note('refused', refused)
+      return refused === undefined
     } catch (error) {
       this.#note('refused', errorCode(error) ?? 'no answer')
+      return false
     }
   }
 
@@ -116,14 +120,15 @@ export class Raiders {
     }
   }
 
-  async #raidOnce(attacker: Attacker, number: number): Promise<void> {
+  /** Likewise. */
+  async #raidOnce(attacker: Attacker, number: number): Promise<boolean> {
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(LOGIN_TIMEOUT_MS)])
     let session: RaidSession
     try {
       session = await RaidSession.open(this.#target(attacker), signal)
     } catch (error) {
       this.#note('refused', errorCode(error) ?? 'no answer')
-      return
+      return false
     }
     this.#opened += 1
     this.#sessions.add(session)
@@ -141,6 +146,7 @@ export class Raiders {
       session.destroy()
       this.#sessions.delete(session)
     }
+    return true
   }
 
   #raid(attacker: Attacker, number: number, session: RaidSession): Raid {

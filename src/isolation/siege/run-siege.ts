@@ -44,7 +44,7 @@ export interface SiegeOptions extends SiegeServices {
   readonly seconds: number
   readonly sizes: SiegeSizes
   readonly signal: AbortSignal
-  /** An action of the operator's that is not done by then has failed; a little more than its bound by default. */
+  /** An action of the operator's that is not done by then has failed; two seconds more than its bound by default. */
   readonly patienceMs?: number
   /** Told when a battle begins, and when it is over. */
   readonly onBattle?: (attack: string, placement: PlacementName, battle?: Battle) => void
@@ -52,7 +52,7 @@ export interface SiegeOptions extends SiegeServices {
 
 /** How long an attack goes on before the operator comes. */
 const LEAD_MS = 1_500
-const PATIENCE_MS = OPERATOR_BOUND_MS + 2_000
+const PATIENCE_MS = 2_000
 /** For what is no part of the measurement. */
 const CLEAN_UP_MS = 30_000
 const POLL_MS = 50
@@ -119,7 +119,7 @@ interface Siegers {
 class BattleField {
   readonly #options: SiegeOptions
   readonly #placement: PlacementName
-  readonly #operator: Operator
+  #operator: Operator
   readonly #watch: Watch
   readonly #neighbours: readonly Neighbour[]
   readonly #victim: Victim
@@ -149,8 +149,8 @@ class BattleField {
 
   /** open onboards a neighbour of the placement, and one of `row`, or of `role` where that is the placement itself. */
   static async open(options: SiegeOptions, watch: Watch, placement: PlacementName): Promise<BattleField> {
-    const { url, operatorKey: key, signal, patienceMs = PATIENCE_MS } = options
-    const operator = new Operator({ url, key, patienceMs, signal })
+    const { url } = options
+    const operator = operatorOf(options, OPERATOR_BOUND_MS)
     const made = new Set<string>()
     const secret = secretName()
     const beside = placement === 'row' ? 'role' : 'row'
@@ -180,6 +180,7 @@ class BattleField {
   /** fight lets three tenants attack, and resolves when all is calm again. */
   async fight(attack: SiegeAttack): Promise<Battle> {
     const { sizes, seconds } = this.#options
+    this.#operator = operatorOf(this.#options, attack.operatorBoundMs ?? OPERATOR_BOUND_MS)
     const { attackers, endVisit } = await this.#muster()
     const victim = { ...this.#victim, login: await this.#loginOf(this.#victim) }
     const raiders = new Raiders({ attack, attackers, victim, sizes })
@@ -212,8 +213,8 @@ class BattleField {
     const neighbours: readonly NeighbourFigures[] = await Promise.all(felt)
     const watchdog = since(watchdogBefore, await this.#watchdogCounts())
     const left = await this.#cleanUp(attackers)
-    const { name, about, unbounded } = attack
-    const broken = brokenBounds({ neighbours, actions, finding })
+    const { name, about, operatorBoundMs = OPERATOR_BOUND_MS, unbounded } = attack
+    const broken = brokenBounds({ neighbours, actions, finding, operatorBoundMs })
     return {
       attack: name,
       about,
@@ -224,6 +225,7 @@ class BattleField {
       raid,
       watchdog,
       finding,
+      operatorBoundMs,
       left,
       broken,
       unbounded,
@@ -318,10 +320,7 @@ class BattleField {
         const begun = performance.now()
         const asked = await this.#ask(part, attacker, endVisit)
         if (!asked.isDone) return [asked]
-        const left = Math.max(
-          POLL_MS,
-          Math.ceil((this.#options.patienceMs ?? PATIENCE_MS) - (performance.now() - begun)),
-        )
+        const left = Math.max(POLL_MS, Math.ceil(this.#operator.patienceMs - (performance.now() - begun)))
         const out = await this.#operator.act(
           `${SHUT_OUT}, ${part}`,
           () => this.#isOut(attacker).catch(describe),
@@ -458,6 +457,10 @@ class BattleField {
     )
     return left.flat()
   }
+}
+
+function operatorOf({ operatorKey: key, patienceMs, signal, url }: SiegeOptions, boundMs: number): Operator {
+  return new Operator({ url, key, patienceMs: patienceMs ?? boundMs + PATIENCE_MS, signal })
 }
 
 async function onboard(operator: Operator, placement: PlacementName, made: Set<string>): Promise<Guest> {

@@ -77,7 +77,10 @@ export interface SiegeAttack {
   readonly placements: readonly PlacementName[]
   /** Sessions of each attacker; `all` is as many as the server lets in. */
   readonly sessions: number | 'all'
-  /** Pause before a session that was refused or ended is opened again, in milliseconds; 200 by default. */
+  /**
+   * Pause before a session that was refused or ended is opened again, in milliseconds; 1000 and 200 by default: what logins
+   * cost that come without a pause is an attack of its own.
+   */
   readonly pauseMs?: number
   /** A database of the server that is not the service's, and to which PostgreSQL lets every login in. */
   readonly database?: 'postgres' | 'template1'
@@ -85,6 +88,8 @@ export interface SiegeAttack {
   readonly logIn?: 'wrong-password' | 'stalled'
   /** Why no bound can be held, and what an operator can do; what is broken is reported and does not count. */
   readonly unbounded?: string
+  /** How long an operator's action may take, in milliseconds, where 10 s cannot be kept: no SQL shares the processors out. */
+  readonly operatorBoundMs?: number
   /** Whether the deletion of the attacker may take longer, in the background. */
   readonly isSlowToDelete?: boolean
   /** prepare makes, in calm, what the attack needs; once for each attacker. What the server refuses is counted. */

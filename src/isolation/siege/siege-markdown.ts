@@ -5,6 +5,7 @@ import {
   counts,
   hindrances,
   isHeld,
+  isLate,
   OPERATOR_BOUND_MS,
   type SiegeReport,
 } from './siege-report.ts'
@@ -43,11 +44,13 @@ export function siegeSummary({ held, battles }: SiegeReport): string {
   const neighbours = bounded.flatMap((battle) => battle.neighbours)
   const lost = neighbours.reduce((sum, each) => sum + each.lost, 0)
   const requests = neighbours.reduce((sum, each) => sum + each.requests, 0)
-  const actions = bounded.flatMap((battle) => battle.actions)
-  const late = actions.filter(isLate).length
+  const actions = bounded.flatMap((battle) =>
+    battle.actions.map((action) => isLate(action, battle.operatorBoundMs)),
+  )
+  const late = actions.filter(Boolean).length
   const open =
     bounded.length < battles.length ? ` ${battles.length - bounded.length} more have no bound.` : ''
-  return `${held ? 'All bounds hold' : 'NOT all bounds hold'}: ${bounded.length} battles, ${lost} of ${requests} requests of neighbours lost, ${late} of ${actions.length} actions of the operator's not done within ${OPERATOR_BOUND_MS / 1000} s.${open}`
+  return `${held ? 'All bounds hold' : 'NOT all bounds hold'}: ${bounded.length} battles, ${lost} of ${requests} requests of neighbours lost, ${late} of ${actions.length} actions of the operator's not done in time, which is ${times(bounded)}.${open}`
 }
 
 /**
@@ -109,8 +112,15 @@ function isShutOut(name: string): boolean {
   return name.startsWith(SHUT_OUT)
 }
 
-function isLate({ isDone, ms }: Action): boolean {
-  return !isDone || ms > OPERATOR_BOUND_MS
+/** times writes how long the operator's actions may take, and which attacks give them more. */
+function times(battles: readonly Battle[]): string {
+  const longer = battles.filter(({ operatorBoundMs }) => operatorBoundMs > OPERATOR_BOUND_MS)
+  const more = [...new Set(longer.map((battle) => `${seconds(battle.operatorBoundMs)} in ${battle.attack}`))]
+  return [seconds(OPERATOR_BOUND_MS), ...more].join(', ')
+}
+
+function seconds(ms: number): string {
+  return `${ms / 1000} s`
 }
 
 function longest(actions: readonly Action[]): string {

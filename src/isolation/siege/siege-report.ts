@@ -5,7 +5,7 @@ import type { RaidTally } from './raiders.ts'
 import type { Finding } from './siege-attack.ts'
 import type { WatchdogCounts } from './watchdog-counts.ts'
 
-/** OPERATOR_BOUND_MS is the longest that anything that the operator does may take, whatever a tenant does. */
+/** OPERATOR_BOUND_MS is the longest that anything that the operator does may take; see SiegeAttack.operatorBoundMs. */
 export const OPERATOR_BOUND_MS = 10_000
 
 /** Battle is one attack in one placement: what it did, and what the others felt. */
@@ -20,6 +20,8 @@ export interface Battle {
   readonly raid: RaidTally
   readonly watchdog: WatchdogCounts
   readonly finding: Finding | undefined
+  /** The longest that an action of the operator's may take. */
+  readonly operatorBoundMs: number
   /** What the service could not remove by itself. */
   readonly left: readonly string[]
   /** Which bounds it broke, a sentence each. */
@@ -46,7 +48,8 @@ export function brokenBounds({
   neighbours,
   actions,
   finding,
-}: Pick<Battle, 'neighbours' | 'actions' | 'finding'>): readonly string[] {
+  operatorBoundMs,
+}: Pick<Battle, 'neighbours' | 'actions' | 'finding' | 'operatorBoundMs'>): readonly string[] {
   return [
     ...neighbours
       .filter(({ lost }) => lost > 0)
@@ -58,13 +61,18 @@ export function brokenBounds({
       .filter(({ requests }) => requests === 0)
       .map(({ placement }) => `the neighbour of ${placement} had no request answered`),
     ...actions
-      .filter(({ isDone, ms }) => !isDone || ms > OPERATOR_BOUND_MS)
+      .filter((action) => isLate(action, operatorBoundMs))
       .map(
         (action) =>
           `${action.name}: ${action.isDone ? 'took' : 'not done in'} ${(action.ms / 1000).toFixed(1)} s${hindrances(action)}`,
       ),
     ...(finding === undefined || finding.holds ? [] : [finding.text]),
   ]
+}
+
+/** isLate says whether an action was not done within a bound. */
+export function isLate({ isDone, ms }: Pick<Action, 'isDone' | 'ms'>, boundMs: number): boolean {
+  return !isDone || ms > boundMs
 }
 
 /** hindrances writes in brackets what was in the way of an action; of one that was done, that it no longer is. */
