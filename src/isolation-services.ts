@@ -6,17 +6,21 @@ import { type CanaryOptions, canaryStages } from './isolation/canaries.ts'
 import { type CatalogReport, checkCatalog } from './isolation/check-catalog.ts'
 import { IsolationCheck } from './isolation/isolation-check.ts'
 import { IsolationJob } from './isolation/isolation-job.ts'
+import type { IsolationReport } from './isolation/report.ts'
 import { runIsolation } from './isolation/run-isolation.ts'
+import { orUntried, type Untried } from './isolation/untried.ts'
 import type { Connect, Pools } from './pool/contract.ts'
 import type { DataServers } from './servers/data-servers.ts'
+import type { Tasks } from './tasks.ts'
 
-export interface IsolationServicesOptions extends Omit<CanaryOptions, 'signal' | 'servers'> {
+export interface IsolationServicesOptions extends Omit<CanaryOptions, 'signal' | 'onUntried' | 'servers'> {
   readonly config: Config
   readonly logger: Logger
   readonly clock: Clock
   readonly servers: CanaryOptions['servers'] & Pick<DataServers, 'names'>
   readonly connect: Connect
   readonly pools: Pick<Pools, 'reserve'>
+  readonly tasks: Pick<Tasks, 'ended'>
 }
 
 /** A run that takes longer has met a server that hangs. */
@@ -26,7 +30,7 @@ const FRESH_MS = 30_000
 
 /** createIsolationServices wires the proof that a running service makes of its walls. Nothing runs before `job.start`. */
 export function createIsolationServices(options: IsolationServicesOptions) {
-  const { config, logger, clock, servers, connect, pools } = options
+  const { config, logger, clock, servers, connect, pools, tasks } = options
 
   /** The proof's connections count as everybody's do. */
   const counted: Connect = async (target, signal) => {
@@ -41,27 +45,48 @@ export function createIsolationServices(options: IsolationServicesOptions) {
     }
   }
 
-  async function readCatalogs(): Promise<readonly CatalogReport[]> {
+  async function readCatalogs(untried: Untried): Promise<readonly CatalogReport[]> {
     const catalogs: CatalogReport[] = []
-    for (const name of servers.names()) catalogs.push(await checkCatalog(await servers.admin(name), name))
+    for (const name of servers.names()) {
+      const read = async () => checkCatalog(await servers.admin(name), name)
+      const catalog = await orUntried(untried, read)
+      if (catalog !== undefined) catalogs.push(catalog)
+    }
     return catalogs
   }
 
-  const check = new IsolationCheck({
-    clock,
-    timeoutMs: TIMEOUT_MS,
-    freshMs: FRESH_MS,
-    prove: async (signal) =>
-      runIsolation({
-        stages: canaryStages({ ...options, signal }),
-        catalogs: await readCatalogs(),
-        connect: counted,
-        connectTimeoutMs: config.pools.acquireTimeoutMs + config.pools.connectTimeoutMs,
-        isBounded: true,
-        signal,
-      }),
+  /**
+   * A data server that is away keeps the walls of no other from being tried, and a hole that is found there from being
+   * told. Without a hole the proof has failed all the same.
+   */
+  async function prove(signal: AbortSignal): Promise<IsolationReport> {
+    const failures: unknown[] = []
+    const untried: Untried = {
+      signal,
+      onUntried(error) {
+        failures.push(error)
+        logger.warn({ err: error }, 'a part of the walls between tenants could not be tried')
+      },
+    }
+    const report = await runIsolation({
+      ...untried,
+      stages: canaryStages({ ...options, ...untried }),
+      catalogs: await readCatalogs(untried),
+      connect: counted,
+      connectTimeoutMs: config.pools.acquireTimeoutMs + config.pools.connectTimeoutMs,
+      isBounded: true,
+    })
+    if (failures.length > 0 && report.held) throw failures[0]
+    return report
+  }
+
+  const check = new IsolationCheck({ clock, timeoutMs: TIMEOUT_MS, freshMs: FRESH_MS, prove })
+  const job = new IsolationJob({
+    cron: config.isolationCron,
+    check,
+    logger,
+    onTurn: (failures) => tasks.ended('isolation', failures),
   })
-  const job = new IsolationJob({ cron: config.isolationCron, check, logger })
 
   return {
     check,

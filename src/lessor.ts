@@ -31,6 +31,7 @@ import type { Secret } from './secret.ts'
 import { DataServers } from './servers/data-servers.ts'
 import { connectionLimitOf } from './servers/role-limits.ts'
 import { ServerShares } from './servers/server-shares.ts'
+import { createTasks } from './task-services.ts'
 import { makeLocate } from './tenants/locate.ts'
 import { loginsOf } from './tenants/logins.ts'
 import { NamespaceService } from './tenants/namespace-service.ts'
@@ -48,7 +49,7 @@ import { createWatchServices } from './watch-services.ts'
 /** How long a process that migrates the fleet may be silent before another one goes on with it. */
 const FLEET_CLAIM_MS = 30_000
 
-/** When the jobs that dead processes left behind are looked for. */
+/** When each step of recovery runs. */
 const RECOVERY_CRON = '*/15 * * * * *'
 
 export interface LessorOptions {
@@ -88,12 +89,19 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
         'a change could not be announced (NOTIFY), other processes find it by polling',
       ),
   })
+  const tasks = createTasks({ clock, logger })
   const keyRing = parseVaultKeys(vaultKeys.reveal())
-  const ownKeys = createVaultKeys({ control, keys: keyRing, logger })
+  const ownKeys = createVaultKeys({
+    control,
+    keys: keyRing,
+    logger,
+    onTurn: (failures) => tasks.ended('vault_keys', failures),
+  })
   const health = new Health({
     clock,
     ping: () => control.ping(),
     hasVaultKeys: () => ownKeys.missing.length === 0,
+    failing: () => ({ tasks: tasks.failing(), jobs: tenants.failingJobs }),
   })
 
   const vault = new Vault(keyRing, metrics)
@@ -202,6 +210,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     jobObserver: {
       failed: ({ kind, tenantId, step }, error) =>
         logger.warn({ err: error, kind, tenant: tenantId, step }, 'job failed, it will be tried again'),
+      taken: (jobs) => logger.info({ jobs }, 'took over the jobs of dead processes'),
       overdue: ({ kind, tenantId }) =>
         logger.warn({ kind, tenant: tenantId }, 'ending a login that a process may still use'),
     },
@@ -224,6 +233,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     address,
     outage,
     shares,
+    tasks,
     onVaultKey: () => void ownKeys.poll(),
     handler: new TenantChanges({ db: control, directory, authenticator, pools, servers }),
   })
@@ -240,6 +250,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     namespaces,
     connect,
     pools,
+    tasks,
   })
 
   const watchdog = createWatchServices({
@@ -248,6 +259,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     clock,
     servers,
     shares,
+    tasks,
     logins: tenants.blocks,
     nodes: () => node.nodes.live,
     allLogins: (server) => loginsOf(control, server),
@@ -258,6 +270,8 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     pools,
     isolation: isolation.check,
     watchdog: watchdog.state,
+    tasks,
+    failingJobs: () => tenants.failingJobs,
     countBehind: () => fleet.countBehind(),
     countTenants: async () => Object.fromEntries(await tenants.countByStatus()),
     check: () => health.check(),
@@ -265,7 +279,12 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     version: readVersion(),
     onError: (error) => logger.warn({ err: error }, 'a metric could not be read'),
   })
-  const sweepJob = new SweepJob({ cron: config.sweepCron, pools, logger })
+  const sweepJob = new SweepJob({
+    cron: config.sweepCron,
+    pools,
+    logger,
+    onTurn: (failures) => tasks.ended('sweep', failures),
+  })
   let recoveryJob: RecoveryJob | undefined
   let closing: Promise<void> | undefined
 
@@ -292,14 +311,9 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     if (behind > 0) logger.warn({ tenants: behind }, 'tables of tenants are behind: run "lessor migrate"')
   }
 
-  async function recover(): Promise<void> {
-    await servers.tend()
-    const jobs = await tenants.recover()
-    if (jobs > 0) logger.info({ jobs }, 'took over the jobs of dead processes')
-  }
-
-  function recoveryFailed(error: unknown): void {
-    logger.warn({ err: error }, 'recovery failed, it will be tried again')
+  async function tendServers(): Promise<void> {
+    const failures = await servers.tend()
+    if (failures > 0) throw new Error(`${failures} data servers are not ready; the log has said why`)
   }
 
   async function shutDown(): Promise<void> {
@@ -338,6 +352,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     trustedNetworks,
     metrics,
     health,
+    tasks,
     isolation: isolation.check,
     watchdog: watchdog.state,
 
@@ -371,8 +386,11 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
       sweepJob.start()
       isolation.start()
       watchdog.start()
-      recoveryJob = startRecoveryJob({ cron: RECOVERY_CRON, recover, onError: recoveryFailed })
-      recover().catch(recoveryFailed)
+      recoveryJob = startRecoveryJob({
+        cron: RECOVERY_CRON,
+        steps: [{ task: 'data_servers', run: tendServers }, ...tenants.recoverySteps],
+        tasks,
+      })
       await reportBehind()
     },
 

@@ -13,6 +13,7 @@ import type { Outage } from './control/outage.ts'
 import { readOwnProcess } from './control/own-process.ts'
 import { VAULT_KEY_CHANNEL } from './control/vault-key-store.ts'
 import type { Logger } from './http/logger.ts'
+import type { Tasks } from './tasks.ts'
 
 export interface NodeServicesOptions {
   readonly config: Config
@@ -23,6 +24,7 @@ export interface NodeServicesOptions {
   readonly address: DatabaseAddress
   readonly outage: Outage
   readonly shares: Shares
+  readonly tasks: Pick<Tasks, 'run' | 'ended'>
   /** Called when another process may seal with a key that none sealed with before. */
   readonly onVaultKey: () => void
   readonly handler: ChangeHandler
@@ -37,7 +39,7 @@ export type NodeServices = ReturnType<typeof createNodeServices>
 
 /** createNodeServices wires the node's lease and shares, the change feed and the listener. Nothing runs before `start`. */
 export function createNodeServices(options: NodeServicesOptions) {
-  const { config, logger, clock, control, address, outage, shares, onVaultKey, handler } = options
+  const { config, logger, clock, control, address, outage, shares, tasks, onVaultKey, handler } = options
   const nodes = new Nodes({
     db: control,
     clock,
@@ -50,13 +52,23 @@ export function createNodeServices(options: NodeServicesOptions) {
     onSilent: (error) =>
       logger.warn({ err: error }, 'the lease of this node has run out, it opens no more than it has in use'),
     onHeard: () => logger.info('this node has a lease again'),
+    onTurn: (failures) => tasks.ended('node_lease', failures),
   })
   const feed = new ChangeFeed({
     db: control,
     clock,
     pollMs: config.nodes.pollMs,
     handler,
-    outage,
+    outage: {
+      failed(error) {
+        tasks.ended('changes', 1)
+        outage.failed(error)
+      },
+      answered(askedAt) {
+        tasks.ended('changes', 0)
+        outage.answered(askedAt)
+      },
+    },
     onApplied: () => nodes.report(),
     onResync: () => logger.warn('changes were missed, all that was remembered is read again'),
     onError: (error) => logger.error({ err: error }, 'a change could not be applied'),
@@ -70,18 +82,20 @@ export function createNodeServices(options: NodeServicesOptions) {
       [VAULT_KEY_CHANNEL]: onVaultKey,
     },
     onListening: () => {
+      tasks.ended('listener', 0)
       void feed.poll()
       nodes.wake()
       onVaultKey()
     },
-    onLost: (error) => logger.debug({ err: error }, 'not listening for changes, polling for them'),
+    onLost(error) {
+      tasks.ended('listener', 1)
+      logger.debug({ err: error }, 'not listening for changes, polling for them')
+    },
   })
   let trimming: NodeJS.Timeout | undefined
 
   function trim(): void {
-    trimChanges(control, KEEP_MS).catch((error: unknown) => {
-      logger.debug({ err: error }, 'old changes could not be removed, it will be tried again')
-    })
+    void tasks.run('changes_trim', () => trimChanges(control, KEEP_MS))
   }
 
   return {

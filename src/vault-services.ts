@@ -15,17 +15,20 @@ export interface VaultServicesOptions {
   readonly control: ControlDb
   readonly keys: KeyProvider
   readonly logger: Logger
+  /** Called after each look with how many of its parts have failed. */
+  readonly onTurn?: (failures: number) => void
 }
 
 /** Values of each kind that a key without a proof is tried on. */
 const SAMPLES = 20
 
 /** createVaultKeys wires what holds the key ring against the control database. Nothing runs before `start`. */
-export function createVaultKeys({ control, keys, logger }: VaultServicesOptions): VaultKeys {
+export function createVaultKeys({ control, keys, logger, onTurn }: VaultServicesOptions): VaultKeys {
   const options: VaultKeysOptions = {
     db: control,
     keys,
     samples: sampleSealed,
+    ...(onTurn && { onTurn }),
     onMissing(keyIds) {
       if (keyIds.length === 0) logger.info('VAULT_KEYS has all keys in use again')
       else {

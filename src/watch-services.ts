@@ -5,6 +5,7 @@ import type { DataServers } from './servers/data-servers.ts'
 import { ConnectionLimits } from './servers/role-limits.ts'
 import type { ServerShares } from './servers/server-shares.ts'
 import { type BlockedLogins, Watchdog } from './servers/watchdog/watchdog.ts'
+import type { Tasks } from './tasks.ts'
 
 export interface WatchServicesOptions {
   readonly config: Pick<Config, 'watchdog' | 'pools' | 'http'>
@@ -12,6 +13,7 @@ export interface WatchServicesOptions {
   readonly clock: Clock
   readonly servers: Pick<DataServers, 'names' | 'login' | 'admin'>
   readonly shares: Pick<ServerShares, 'isFirst'>
+  readonly tasks: Pick<Tasks, 'ended'>
   readonly logins: BlockedLogins
   /** Live nodes, as this one sees them. */
   readonly nodes: () => number
@@ -25,7 +27,7 @@ const LIMITS_MS = 60_000
 
 /** createWatchServices wires the watchdog of the data servers; nothing runs before `start`. */
 export function createWatchServices(options: WatchServicesOptions) {
-  const { allLogins, config, clock, connectionLimit, logger, logins, nodes, servers, shares } = options
+  const { allLogins, config, clock, connectionLimit, logger, logins, nodes, servers, shares, tasks } = options
   const { blockingMs, intervalMs, isOn, lockPart, offences, offenceMs, sessionPart, transactionMs } =
     config.watchdog
   /** What could not be done is told once, until all could be done. */
@@ -46,6 +48,7 @@ export function createWatchServices(options: WatchServicesOptions) {
     }),
     offences: { count: offences, withinMs: offenceMs },
     logins,
+    onTurn: (failures) => tasks.ended('watchdog', failures),
     observer: {
       ended: (server, { facts, login, reason, target, tenantId }, count) =>
         logger.warn(
@@ -87,6 +90,7 @@ export function createWatchServices(options: WatchServicesOptions) {
     isKeeper: (server) => shares.isFirst(server),
     limit: connectionLimit,
     intervalMs: LIMITS_MS,
+    onTurn: (failures) => tasks.ended('connection_limits', failures),
     onRaised: (server, count, limit) =>
       logger.info(
         { server, count, limit },

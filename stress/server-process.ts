@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { open, readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inheritedPostgres } from '../test/postgres/environment.ts'
 
 const START_TIMEOUT_MS = 60_000
 /** How often the log is looked at while the server starts. */
@@ -78,7 +79,8 @@ export async function startServer(options: ServerProcessOptions): Promise<Server
 /** inheritedEnvironment is the part of our environment that children get. */
 export function inheritedEnvironment(): Record<string, string> {
   const entries = INHERITED.map((name) => [name, process.env[name]] as const)
-  return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined))
+  const own = Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined))
+  return { ...own, ...inheritedPostgres() }
 }
 
 /** exitOf resolves with how a child that was spawned has ended. */

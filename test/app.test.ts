@@ -18,6 +18,7 @@ import { generateVaultKeys, parseVaultKeys } from '../src/vault/key-ring.ts'
 import { Vault } from '../src/vault/vault.ts'
 import { type TestApp, testApp } from './support/app.ts'
 import { testDatabase } from './support/database.ts'
+import { excludes, like, rejectsLike } from './support/like.ts'
 import { makeCertificate } from './support/tls.ts'
 
 /** Resolves when `is` holds; the test's own timeout is the limit. */
@@ -35,7 +36,7 @@ t.test('from onboarding to an evicted pool, over HTTP', async (t) => {
   t.equal(onboarded.statusCode, 201)
   const { tenant, api_key } = onboarded.json()
   const authorization = `Bearer ${api_key.key}`
-  t.same(app.lessor.pools.snapshots(), [], 'no pool before the first request')
+  t.strictSame(app.lessor.pools.snapshots(), [], 'no pool before the first request')
 
   const created = await app.app.inject({
     method: 'POST',
@@ -45,13 +46,13 @@ t.test('from onboarding to an evicted pool, over HTTP', async (t) => {
   })
   t.equal(created.statusCode, 201)
   const listed = await app.app.inject({ url: '/v1/users?search=love', headers: { authorization } })
-  t.match(listed.json(), { records: [{ first_name: 'Ada' }], total: 1 })
+  like(t, listed.json(), { records: [{ first_name: 'Ada' }], total: 1 })
   t.equal(app.lessor.pools.snapshot(tenant.id)?.state, 'ready')
 
   const evicted = await app.operator({ method: 'POST', url: `/ops/pools/${tenant.id}/evict` })
   t.equal(evicted.statusCode, 202)
   const again = await app.app.inject({ url: created.headers.location ?? '', headers: { authorization } })
-  t.match(again.json(), { first_name: 'Ada' })
+  like(t, again.json(), { first_name: 'Ada' })
   const metrics = (await app.operator({ url: '/metrics' })).body
   for (const line of [
     'lessor_pool_opens_total{outcome="ok"} 2',
@@ -92,7 +93,7 @@ t.test('one line a request tells who did what, and how it went', async (t) => {
   await app.app.inject('/v1/users')
   await app.app.inject('/nowhere')
   const [list, pools, refused, unknown, ...others] = requestLines(app)
-  t.match(list, {
+  like(t, list, {
     requestId: 'req-1',
     tenant: tenant.id,
     principal: 'api_key',
@@ -102,11 +103,11 @@ t.test('one line a request tells who did what, and how it went', async (t) => {
     status: 200,
     ms: Number,
   })
-  t.match(pools, { principal: 'operator', route: '/ops/pools', status: 200, requestId: /^\S{14,}$/ })
-  t.match(refused, { route: '/v1/users', status: 401, code: 'UNAUTHENTICATED' })
-  t.match(unknown, { route: null, status: 404, code: 'ROUTE_NOT_FOUND' })
-  t.same(others, [])
-  t.notMatch(app.logText(), /private/)
+  like(t, pools, { principal: 'operator', route: '/ops/pools', status: 200, requestId: /^\S{14,}$/ })
+  like(t, refused, { route: '/v1/users', status: 401, code: 'UNAUTHENTICATED' })
+  like(t, unknown, { route: null, status: 404, code: 'ROUTE_NOT_FOUND' })
+  t.strictSame(others, [])
+  excludes(t, app.logText(), /private/)
 })
 
 /** blockUsers makes every statement on the users wait until the returned function is called. */
@@ -150,7 +151,7 @@ t.test('a client that goes away is logged and counted, and its statement is canc
   socket.destroy()
   await until(() => app.lessor.pools.snapshot(tenant.id)?.leases === 0)
   t.equal(await waiting(app), 0, 'nothing runs on for it')
-  t.match(requestLines(app), [
+  like(t, requestLines(app), [
     { status: 499, code: 'CLIENT_CLOSED_REQUEST', route: '/v1/users', tenant: tenant.id },
   ])
   await unblock()
@@ -168,7 +169,7 @@ t.test('a request that takes too long gets 504, whatever its method, and its sta
   for (const init of [{ headers }, { headers, method: 'POST', body: NEW_USER }]) {
     const response = await fetch(url, init)
     t.equal(response.status, 504)
-    t.match(await response.json(), { code: 'REQUEST_TIMEOUT' })
+    like(t, await response.json(), { code: 'REQUEST_TIMEOUT' })
     await until(() => app.lessor.pools.snapshot(tenant.id)?.leases === 0)
     t.equal(await waiting(app), 0, 'nothing runs on for it')
   }
@@ -206,22 +207,23 @@ t.test('a team can put Lessor into its own app', async (t) => {
   const { tenant, api_key } = await lessor.tenants.onboard({ name: 'acme' })
   const authorization = `Bearer ${api_key.key}`
   const whoami = await app.inject({ url: '/whoami', headers: { authorization } })
-  t.same(whoami.json(), { tenant: tenant.id })
+  t.strictSame(whoami.json(), { tenant: tenant.id })
   t.equal((await app.inject('/whoami')).statusCode, 401)
   t.equal((await app.inject('/unguarded')).statusCode, 500, 'a forgotten guard opens no pool')
 
-  t.same((await app.inject('/own')).json(), { own: true })
+  t.strictSame((await app.inject('/own')).json(), { own: true })
   const plain = { 'content-type': 'text/plain' }
   const echo = await app.inject({ method: 'POST', url: '/own', payload: 'text', headers: plain })
   t.equal(echo.body, 'text', "the host's own parsers and errors stay as they are")
-  t.match((await app.inject('/nowhere')).json(), { error: 'Not Found' })
+  like(t, (await app.inject('/nowhere')).json(), { error: 'Not Found' })
   t.equal((await app.inject({ url: '/v1/users', headers: { authorization } })).statusCode, 404)
   t.equal((await app.inject('/readyz')).statusCode, 200)
   const refused = await app.inject('/v1/tenants')
   t.match(refused.headers['content-type'], /^application\/problem\+json/)
 
   await app.close()
-  await t.rejects(
+  await rejectsLike(
+    t,
     lessor.pools.use(lessorKey(tenant.id), new AbortController(), async () => {}),
     {
       code: 'SHUTTING_DOWN',
@@ -240,7 +242,7 @@ t.test('an app whose control database is not there does not start, and leaves no
     (thrown: unknown) => thrown,
   )
   t.ok(error instanceof LessorError)
-  t.match(error, { code: 'CONTROL_UNAVAILABLE' })
+  like(t, error, { code: 'CONTROL_UNAVAILABLE' })
 })
 
 t.test('a path that is no URL path is a problem as well', async (t) => {
@@ -264,7 +266,7 @@ t.test('HTTPS from a certificate and an encrypted key', async (t) => {
   const [response] = await once(sent, 'response')
   t.equal(response.statusCode, 200)
   t.match(response.headers['strict-transport-security'], /max-age/)
-  t.same(JSON.parse(await text(response)), { status: 'ok' })
+  t.strictSame(JSON.parse(await text(response)), { status: 'ok' })
 })
 
 t.test('no secret gets into the log of a run with all that goes wrong', async (t) => {

@@ -7,7 +7,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /** LEVELS gives each file of src its level by the first pattern that fits; imports go downward or stay. */
 const LEVELS: readonly (readonly [RegExp, number, string])[] = [
-  [/^(clock|secret|errors|linked-list|nearest|version|config[^/]*)\.ts$/, 0, 'what everything may use'],
+  [/^(clock|secret|errors|linked-list|nearest|tasks|version|config[^/]*)\.ts$/, 0, 'what everything may use'],
   [/^[^/]+\.ts$/, 5, 'the composition'],
   [/^cli\//, 5, 'commands'],
   [
@@ -59,7 +59,7 @@ const sources = await readSources(join(ROOT, 'src'))
 
 t.test('every file has a level', async (t) => {
   t.ok(sources.length > 50)
-  t.same(
+  t.strictSame(
     sources
       .filter(({ file }) => levelOf(file) === undefined)
       .map(({ file }) => `${file}: add it to LEVELS in this test`),
@@ -68,7 +68,7 @@ t.test('every file has a level', async (t) => {
 })
 
 t.test('imports go downward', async (t) => {
-  t.same(
+  t.strictSame(
     check((file, imported) => {
       const [own, theirs] = [levelOf(file), levelOf(imported)]
       if (own === undefined || theirs === undefined || theirs <= own) return undefined
@@ -79,12 +79,12 @@ t.test('imports go downward', async (t) => {
 })
 
 t.test('files do not import each other in a circle', async (t) => {
-  t.same(circles(), [])
+  t.strictSame(circles(), [])
 })
 
 t.test('imports name a file that is there', async (t) => {
   const files = new Set(sources.map(({ file }) => file))
-  t.same(
+  t.strictSame(
     check((_, imported) =>
       imported.endsWith('.ts') && !files.has(imported) ? 'there is no such file' : undefined,
     ),
@@ -94,7 +94,7 @@ t.test('imports name a file that is there', async (t) => {
 
 for (const { name, by, rule } of PACKAGES) {
   t.test(rule, async (t) => {
-    t.same(
+    t.strictSame(
       check((file, imported) => (name.test(imported) && !by(file) ? rule : undefined)),
       [],
     )
@@ -102,7 +102,7 @@ for (const { name, by, rule } of PACKAGES) {
 }
 
 t.test('a store is imported in its own domain alone', async (t) => {
-  t.same(
+  t.strictSame(
     check((file, imported) => {
       const foreign = imported.endsWith('-store.ts') && domainOf(imported) !== domainOf(file)
       return foreign && levelOf(file) !== 5 ? 'import the entity, or the service' : undefined
@@ -114,7 +114,7 @@ t.test('a store is imported in its own domain alone', async (t) => {
 t.test(
   'SQL stands in stores, control/, placement/, servers/ and isolation/, whose attacks it is',
   async (t) => {
-    t.same(
+    t.strictSame(
       sources
         .filter(({ file, code }) => /\bsql`/.test(code) && !HOLDS_SQL.test(file))
         .map(({ file }) => file),
@@ -124,7 +124,7 @@ t.test(
 )
 
 t.test('only config.ts reads the environment', async (t) => {
-  t.same(
+  t.strictSame(
     sources
       .filter(({ file, code }) => /\bprocess\.env\b/.test(code) && !READS_ENVIRONMENT.test(file))
       .map(({ file }) => file),
@@ -152,7 +152,7 @@ t.test('every package of the lock file comes from the public registry', async (t
   const foreign = Object.entries(lock.packages).filter(
     ([, { resolved }]) => resolved !== undefined && !resolved.startsWith('https://registry.npmjs.org/'),
   )
-  t.same(
+  t.strictSame(
     foreign.map(([name, { resolved }]) => `${name}: ${resolved}`),
     [],
   )

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { type Linked, LinkedList } from '../src/linked-list.ts'
+import { like, throwsLike } from './support/like.ts'
 
 class Item implements Linked<Item> {
   list: LinkedList<Item> | undefined
@@ -39,7 +40,7 @@ t.test('what has been taken out refers to nothing that is still there', async (t
   const [a, b, c] = [new Item(), new Item(), new Item()]
   for (const item of [a, b, c]) list.add(item)
   list.delete(b)
-  t.match(b, { list: undefined, previous: undefined, next: undefined })
+  like(t, b, { list: undefined, previous: undefined, next: undefined })
   t.notOk(list.delete(b))
   t.strictSame([...list], [a, c])
   list.delete(a)
@@ -65,8 +66,8 @@ t.test('an item stands in one list at a time', async (t) => {
   const [one, other] = [new LinkedList<Item>(), new LinkedList<Item>()]
   const item = new Item()
   one.add(item)
-  t.throws(() => other.add(item), { message: 'bug: the item stands in a list already' })
-  t.throws(() => one.add(item), { message: 'bug: the item stands in a list already' })
+  throwsLike(t, () => other.add(item), { message: 'bug: the item stands in a list already' })
+  throwsLike(t, () => one.add(item), { message: 'bug: the item stands in a list already' })
   t.notOk(other.delete(item))
   t.ok(one.has(item))
 })

@@ -10,7 +10,9 @@ import t from 'tap'
 import { ControlDatabase } from '../src/control/control-database.ts'
 import { sql } from '../src/pool/statement.ts'
 import { generateVaultKeys } from '../src/vault/key-ring.ts'
+import { inheritedPostgres, testedVersion } from './postgres/environment.ts'
 import { testDatabase } from './support/database.ts'
+import { excludes, like, rejectsLike, throwsLike } from './support/like.ts'
 import { PATIENT } from './support/patient.ts'
 import { type Service, startService } from './support/service.ts'
 
@@ -122,7 +124,7 @@ t.test('the first start makes the keys and prints a call that works, a later one
   const answer = JSON.parse(
     execFileSync('sh', ['-c', `${curl} --silent`], { cwd: directory, encoding: 'utf8' }),
   )
-  t.match(answer, { tenant: { name: 'acme', status: 'active' } })
+  like(t, answer, { tenant: { name: 'acme', status: 'active' } })
   const headers = { authorization: `Bearer ${answer.api_key.key}`, 'content-type': 'application/json' }
   const body = JSON.stringify({ first_name: 'Ada', last_name: 'Lovelace' })
   t.equal((await fetch(`${url}/v1/users`, { method: 'POST', headers, body })).status, 201)
@@ -139,7 +141,7 @@ t.test('the first start makes the keys and prints a call that works, a later one
   await until(() => second.stderr().includes('curl'))
   t.notOk(second.stderr().includes(operatorKey), 'the key is printed only once')
   t.ok(second.stderr().includes('.lessor/operator-key'))
-  t.match(await (await fetch(`${again}/v1/users`, { headers })).json(), { total: 1 })
+  like(t, await (await fetch(`${again}/v1/users`, { headers })).json(), { total: 1 })
   const [curlAgain = ''] = /curl .*/.exec(second.stderr()) ?? []
   const taken = execFileSync('sh', ['-c', `${curlAgain} --silent`], { cwd: directory, encoding: 'utf8' })
   t.equal(JSON.parse(taken).code, 'TENANT_NAME_TAKEN', 'its curl line works as well')
@@ -175,7 +177,7 @@ t.test('on SIGTERM it is not ready at once, and a request under way ends with 20
   await until(() => service.stdout().includes('shutting down'))
   const ready = await fetch(`${url}/readyz`)
   t.equal(ready.status, 503)
-  t.match(await ready.json(), { reasons: ['The service is shutting down'] })
+  like(t, await ready.json(), { reasons: ['The service is shutting down'] })
   await release()
   t.equal(await answer, 200)
 })
@@ -193,8 +195,8 @@ t.test('it exits 0 when the last request has its answer, though connections are 
   await release()
   t.equal(await answer, 200)
   t.equal(await service.exited, 0)
-  t.match(service.logged().at(-1), { msg: 'stopped' })
-  t.notMatch(service.stdout(), /drain deadline/, 'no connection had to be cut')
+  like(t, service.logged().at(-1), { msg: 'stopped' })
+  excludes(t, service.stdout(), /drain deadline/, 'no connection had to be cut')
 })
 
 t.test('a request of five seconds survives the eviction of its pool and SIGTERM', async (t) => {
@@ -227,7 +229,7 @@ t.test('a request that outlasts the drain deadline is cut, and the exit is still
   t.equal(await service.exited, 0)
   t.ok(service.logged().some(({ msg }) => String(msg).includes('drain deadline')))
   const report = service.logged().find(({ msg }) => msg === 'pools closed')
-  t.match(report, { leases: 1, statementsCut: 1, waitersCut: 0 })
+  like(t, report, { leases: 1, statementsCut: 1, waitersCut: 0 })
   await release()
 })
 
@@ -235,7 +237,13 @@ t.test('SIGTERM to `npm start` reaches the service, and nothing is left', async 
   const root = fileURLToPath(new URL('..', import.meta.url))
   const npm = spawn('npm', ['start', '--silent'], {
     cwd: root,
-    env: { PATH: process.env.PATH ?? '', HOME: t.testdir(), STATE_DIR: t.testdirName, PORT: '0' },
+    env: {
+      PATH: process.env.PATH ?? '',
+      ...inheritedPostgres(),
+      HOME: t.testdir(),
+      STATE_DIR: t.testdirName,
+      PORT: '0',
+    },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   let output = ''
@@ -245,7 +253,9 @@ t.test('SIGTERM to `npm start` reaches the service, and nothing is left', async 
   t.teardown(() => npm.kill('SIGKILL'))
   await until(() => output.includes('Server listening'))
   const [, pid] = /"pid":(\d+)/.exec(output) ?? []
-  const postmaster = readFileSync(join(t.testdirName, 'postgres', 'data', 'postmaster.pid'), 'utf8')
+  const data = join(t.testdirName, 'postgres', 'data')
+  const postmaster = readFileSync(join(data, 'postmaster.pid'), 'utf8')
+  t.equal(readFileSync(join(data, 'PG_VERSION'), 'utf8'), `${testedVersion()}\n`)
   npm.kill('SIGTERM')
   await once(npm, 'exit')
   await until(() => !isAlive(Number(pid)))
@@ -254,7 +264,7 @@ t.test('SIGTERM to `npm start` reaches the service, and nothing is left', async 
 
 t.test('a second signal exits at once', async (t) => {
   const { service, answer, release } = await startBusy(t, t.testdir(), {})
-  const failed = t.rejects(answer)
+  const failed = rejectsLike(t, answer, { code: 'ECONNRESET' })
   service.kill('SIGINT')
   await until(() => service.stdout().includes('shutting down'))
   service.kill('SIGINT')
@@ -275,8 +285,8 @@ t.test('an uncaught error is logged, and the process exits 1 after its requests'
   service.kill('SIGWINCH')
   t.equal(await service.exited, 1)
   const fatal = service.logged().find(({ level }) => level === 60)
-  t.match(fatal, { err: { type: 'TypeError', message: 'out of nowhere' } })
-  t.match(service.logged().at(-1), { msg: 'stopped' })
+  like(t, fatal, { err: { type: 'TypeError', message: 'out of nowhere' } })
+  like(t, service.logged().at(-1), { msg: 'stopped' })
 })
 
 t.test('a port in use is said in one sentence', async (t) => {
@@ -306,7 +316,7 @@ t.test('in production nothing is made: what is missing is named, all at once', a
     t.match(service.stderr(), new RegExp(`^ {2}${name} must be`, 'm'))
   }
   t.equal(service.stdout(), '')
-  t.throws(() => statSync(join(directory, '.lessor')), { code: 'ENOENT' })
+  throwsLike(t, () => statSync(join(directory, '.lessor')), { code: 'ENOENT' })
 })
 
 t.test('a database that is not there is said in one sentence', async (t) => {
@@ -320,7 +330,7 @@ t.test('a database that is not there is said in one sentence', async (t) => {
   })
   t.equal(await service.exited, 1)
   t.match(service.stderr(), /^The control database could not be reached\. .*ECONNREFUSED/)
-  t.notMatch(service.stderr() + service.stdout(), /hidden-password/)
+  excludes(t, service.stderr() + service.stdout(), /hidden-password/)
 })
 
 t.test(
@@ -348,8 +358,8 @@ t.test(
     t.equal(await foreign.exited, 1)
     t.match(foreign.stderr(), /^The key "k1" of VAULT_KEYS is not the one that this control database knows/)
     for (const { stderr, stdout } of [lacking, foreign]) {
-      t.notMatch(stderr() + stdout(), /(1a|2b|3c){8}/)
-      t.notMatch(stdout(), /Server listening/)
+      excludes(t, stderr() + stdout(), /(1a|2b|3c){8}/)
+      excludes(t, stdout(), /Server listening/)
     }
 
     const moved = start(`k2:${two},k1:${one}`)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { tally } from './support/tally.ts'
+import { type FileTally, TapReader, tally } from './support/tally.ts'
 
 const lines = (...text: string[]) => `TAP version 14\n${text.join('\n')}\n`
 
@@ -17,23 +17,29 @@ t.test('assertions count, at every depth, and subtests do not', async (t) => {
     'ok 2 - bare',
     '1..2',
   )
-  t.same({ ...tally(tap) }, { passed: 3, failed: 1, failures: [{ name: 'a.test.ts > one > same', why: '' }] })
+  t.strictSame(
+    { ...tally(tap) },
+    { passed: 3, failed: 1, failures: [{ name: 'a.test.ts > one > same', why: '' }], left: [] },
+  )
 })
 
 t.test('a file that fails as a whole counts as a failure, with all its assertions right', async (t) => {
   const tap = lines('# Subtest: a.test.ts', '    ok 1 - equal', '    1..1', 'not ok 1 - a.test.ts', '1..1')
-  t.same(
+  t.strictSame(
     { ...tally(tap) },
-    { passed: 1, failed: 1, failures: [{ name: 'a.test.ts > not ok as a whole', why: '' }] },
+    { passed: 1, failed: 1, failures: [{ name: 'a.test.ts > not ok as a whole', why: '' }], left: [] },
   )
 })
 
 t.test('a file that crashed before its first assertion counts as a failure', async (t) => {
   const tap = lines('# Subtest: a.test.ts', '    1..0 # no tests found', 'not ok 1 - a.test.ts', '1..1')
-  t.match(tally(tap), { passed: 0, failed: 1 })
+  t.strictSame(
+    { ...tally(tap) },
+    { passed: 0, failed: 1, failures: [{ name: 'a.test.ts > not ok as a whole', why: '' }], left: [] },
+  )
 })
 
-t.test('what is skipped or to do is neither', async (t) => {
+t.test('what is skipped or to do is neither, and is named', async (t) => {
   const tap = lines(
     '# Subtest: a.test.ts',
     '    ok 1 - later # SKIP needs root',
@@ -43,13 +49,21 @@ t.test('what is skipped or to do is neither', async (t) => {
     'ok 1 - a.test.ts',
     '1..1',
   )
-  t.match(tally(tap), { passed: 1, failed: 0 })
+  t.strictSame(
+    { ...tally(tap) },
+    { passed: 1, failed: 0, failures: [], left: ['a.test.ts > later', 'a.test.ts > some day'] },
+  )
 })
 
 t.test('a run that was cut short is a failure', async (t) => {
-  t.match(tally(lines('1..2', '# Subtest: a.test.ts', '    ok 1 - equal')), { passed: 1, failed: 1 })
-  t.match(tally(lines('ok 1 - equal', 'Bail out! no disk')), { passed: 1, failed: 1 })
-  t.match(tally(''), { passed: 0, failed: 0 })
+  for (const tap of [
+    lines('1..2', '# Subtest: a.test.ts', '    ok 1 - equal'),
+    lines('ok 1 - equal', 'Bail out! no disk'),
+  ]) {
+    const { passed, failed } = tally(tap)
+    t.strictSame([passed, failed], [1, 1])
+  }
+  t.strictSame({ ...tally('') }, { passed: 0, failed: 0, failures: [], left: [] })
 })
 
 t.test('a failure says where it stands and what was different', async (t) => {
@@ -65,5 +79,30 @@ t.test('a failure says where it stands and what was different', async (t) => {
     '  ...',
     '1..1',
   )
-  t.same(tally(tap).failures, [{ name: 'should be equal (a.test.ts:7)', why: '-200\n+503' }])
+  t.strictSame([...tally(tap).failures], [{ name: 'should be equal (a.test.ts:7)', why: '-200\n+503' }])
+})
+
+t.test('a run is told file by file as it goes, with what each took', async (t) => {
+  const told: FileTally[] = []
+  const reader = new TapReader((file) => told.push(file))
+  reader.write(lines('# Subtest: test/b.test.ts', '    ok 1 - equal', '    1..1'))
+  t.strictSame(told, [])
+  reader.write(
+    'ok 1 - test/b.test.ts # time=1500ms\n# Subtest: test/a.test.ts\n    # Subtest: later\n        1..0\n',
+  )
+  const b = { file: 'test/b.test.ts', passed: 1, failed: 0, failures: [], left: [], seconds: 1.5 }
+  t.strictSame(told, [b])
+  reader.write(
+    '    ok 1 - later # SKIP\n    not ok 2 - equal\n    1..2\nnot ok 2 - test/a.test.ts # time=20ms\n1..2\n',
+  )
+  const a = {
+    file: 'test/a.test.ts',
+    passed: 0,
+    failed: 1,
+    failures: [{ name: 'test/a.test.ts > equal', why: '' }],
+    left: ['test/a.test.ts > later'],
+    seconds: 0.02,
+  }
+  t.strictSame(reader.end(), [b, a])
+  t.strictSame(told, [b, a])
 })

@@ -104,10 +104,16 @@ export class ChangeFeed {
     this.#report()
   }
 
+  /** One that cannot be applied is told of, and keeps none after it from being applied. */
   #apply(change: ReadChange): void {
-    const work = this.#options.handler.apply(change)
+    const { handler, onError } = this.#options
     this.#read = change.version
-    if (work !== undefined) this.#await(change.version, [work])
+    try {
+      const work = handler.apply(change)
+      if (work !== undefined) this.#await(change.version, [work])
+    } catch (error) {
+      onError(error)
+    }
   }
 
   async #resync(latest: bigint): Promise<void> {

@@ -47,6 +47,8 @@ export interface NodesOptions {
   /** Called once when the lease could not be renewed, and once when it could again. */
   readonly onSilent: (error: unknown) => void
   readonly onHeard: () => void
+  /** Called after each renewal of the timer's with 1 when it has failed, else with 0. */
+  readonly onTurn?: (failures: number) => void
 }
 
 /** How soon a node looks again while shares are on their way. */
@@ -168,14 +170,16 @@ export class Nodes {
 
   /** Never rejects. */
   async #turn(): Promise<void> {
-    const { clock, leaseMs, onHeard, onSilent } = this.#options
+    const { clock, leaseMs, onHeard, onSilent, onTurn } = this.#options
     let pause = Math.min(RETRY_MS, this.#heartbeatMs)
     try {
       pause = (await this.#renew()) ? this.#heartbeatMs : Math.min(SOON_MS, this.#heartbeatMs)
       if (this.#isSilent) onHeard()
       this.#isSilent = false
+      onTurn?.(0)
       this.report()
     } catch (error) {
+      onTurn?.(1)
       this.#steadySince = undefined
       if (!this.#isSilent && clock.now() - this.#renewedAt >= leaseMs) {
         this.#isSilent = true

@@ -22,6 +22,8 @@ export interface VaultKeysOptions {
   readonly onMissing: (keyIds: readonly string[]) => void
   /** Called once when the control database could not be asked, until it answers again. */
   readonly onError: (error: unknown) => void
+  /** Called after each look of the timer's with how many of its parts have failed. */
+  readonly onTurn?: (failures: number) => void
 }
 
 /** How often a process says which key it seals with, and looks whether it has all that are in use. */
@@ -110,22 +112,33 @@ export class VaultKeys {
     return this.#polling
   }
 
-  /** Never rejects. */
+  /** Whether it could say what it seals with, and whether it could look, have nothing to do with each other. Never rejects. */
   async #poll(): Promise<void> {
-    const { db, keys, onMissing, onError } = this.#options
-    try {
-      const { id } = await keys.sealingKey()
-      await answerWithin(claimSealing(db, id), PATIENCE_MS)
-      const known = await answerWithin(readVaultKeys(db, CLAIM_MS), PATIENCE_MS)
-      const missing = await this.#lacking(known)
-      this.#isSilent = false
-      if (missing.join() === this.#missing.join()) return
-      this.#missing = missing
-      onMissing(missing)
-    } catch (error) {
-      if (!this.#isSilent) onError(error)
-      this.#isSilent = true
+    const failures: unknown[] = []
+    for (const part of [() => this.#claim(), () => this.#look()]) {
+      try {
+        await part()
+      } catch (error) {
+        failures.push(error)
+      }
     }
+    if (failures.length > 0 && !this.#isSilent) this.#options.onError(failures[0])
+    this.#isSilent = failures.length > 0
+    this.#options.onTurn?.(failures.length)
+  }
+
+  async #claim(): Promise<void> {
+    const { db, keys } = this.#options
+    const { id } = await keys.sealingKey()
+    await answerWithin(claimSealing(db, id), PATIENCE_MS)
+  }
+
+  async #look(): Promise<void> {
+    const { db, onMissing } = this.#options
+    const missing = await this.#lacking(await answerWithin(readVaultKeys(db, CLAIM_MS), PATIENCE_MS))
+    if (missing.join() === this.#missing.join()) return
+    this.#missing = missing
+    onMissing(missing)
   }
 
   /** @throws VaultKeysError */

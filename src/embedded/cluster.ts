@@ -13,6 +13,9 @@ export const SUPERUSER = 'postgres'
 
 const DRAFT = 'draft-data-'
 
+/** https://www.postgresql.org/docs/17/release-17.html, "builtin" platform-independent collation provider. */
+const FIRST_WITH_BUILTIN_LOCALE = 17
+
 /** CHILD_ENV is all the environment that PostgreSQL's programs get: they depend on nothing of the caller's. */
 export const CHILD_ENV = { LC_ALL: 'C', TZ: 'UTC' }
 
@@ -36,8 +39,8 @@ export async function binariesVersion(binaries: Binaries): Promise<number> {
 }
 
 /**
- * createCluster makes the data folder with initdb: UTF-8 with the built-in locale, so that it
- * sorts alike on every machine, and passwords for every connection. A draft is renamed when it is
+ * createCluster makes the data folder with initdb: UTF-8 that sorts alike on every machine and knows the case of
+ * all letters, and passwords for every connection. A draft is renamed when it is
  * complete, so that a start that was cut leaves no half of it. Drafts have names of their own,
  * since the initdb of a killed service may still be writing to an older one.
  * @throws EmbeddedError with what initdb said
@@ -58,7 +61,7 @@ export async function createCluster(
     if (home.account !== undefined) {
       for (const path of [draft, data, passwordFile]) await chown(path, home.account.uid, home.account.gid)
     }
-    const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
+    const locale = localeOptions(await binariesVersion(binaries))
     const login = [`--username=${SUPERUSER}`, `--pwfile=${passwordFile}`, '--auth=scram-sha-256']
     const haste = durable ? [] : ['--no-sync']
     await run(binaries.initdb, ['--pgdata', data, ...login, ...locale, ...haste, '--no-instructions'], {
@@ -75,6 +78,16 @@ export async function createCluster(
   } finally {
     await removeDrafts(home)
   }
+}
+
+/** localeOptions are the options of initdb for a locale that sorts by code points: the built-in one where there is one. */
+function localeOptions(version: number): readonly string[] {
+  const common = ['--encoding=UTF8', '--locale=C']
+  if (version >= FIRST_WITH_BUILTIN_LOCALE) {
+    return [...common, '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
+  }
+  // C knows the case of ASCII alone; macOS has this locale under another name.
+  return [...common, `--lc-ctype=${process.platform === 'darwin' ? 'UTF-8' : 'C.UTF-8'}`]
 }
 
 async function removeDrafts(home: Home): Promise<void> {

@@ -31,7 +31,7 @@ export function jsonBody(fastify: Pick<FastifyInstance, 'getDefaultJsonParser'>)
       return
     }
     const text = body.toString('utf8')
-    parse(request, text, (error, value) => {
+    void parse(request, text, (error, value) => {
       const fault = error ?? (maySmuggle(text) ? findUnstorable(value) : undefined)
       if (fault === undefined) done(null, value)
       else done(fault)

@@ -6,28 +6,30 @@ import type { TenantService } from '../tenants/tenant-service.ts'
 import { type Canary, findCanary, listUses, type Use } from './canary-store.ts'
 import { inTables, type StageServices } from './open-stages.ts'
 import type { Stage, StageTenant } from './stage.ts'
+import { orUntried, type Untried } from './untried.ts'
 
 /** CANARY_NAMESPACE is where the tenants are that a running service tries its walls with. */
 export const CANARY_NAMESPACE = 'lessor-canary'
 
-export interface CanaryOptions extends Omit<StageServices, 'tenants'> {
+export interface CanaryOptions extends Omit<StageServices, 'tenants'>, Untried {
   readonly db: Db
   readonly tenants: Pick<TenantService, 'onboard'>
   readonly namespaces: Pick<NamespaceService, 'create'>
-  readonly signal: AbortSignal
 }
 
 /**
  * canaryStages gives a stage for each placement that is in use on each data server: two tenants of the namespace
  * `lessor-canary`, onboarded when they are first wanted and kept.
- * @throws what TenantService.onboard throws
+ * @throws what TenantService.onboard throws, unless `onUntried` hears of it
  */
 export async function* canaryStages(options: CanaryOptions): AsyncGenerator<Stage> {
   for (const use of await listUses(options.db)) {
     const placement = options.placements.get(use.placement)
     // Another version of the service may have tenants in one that this version does not offer.
     if (placement === undefined) continue
-    const [own, other] = [await canary(options, use, 'a'), await canary(options, use, 'b')]
+    const pair = await orUntried(options, () => canaries(options, use))
+    if (pair === undefined) continue
+    const [own, other] = pair
     yield {
       ...use,
       hasOwnTables: placement.hasOwnTables,
@@ -44,6 +46,10 @@ export async function* canaryStages(options: CanaryOptions): AsyncGenerator<Stag
       inTables: (fn) => inTables(options.servers, use.server, own.target, fn),
     }
   }
+}
+
+async function canaries(options: CanaryOptions, use: Use): Promise<readonly [StageTenant, StageTenant]> {
+  return [await canary(options, use, 'a'), await canary(options, use, 'b')]
 }
 
 async function canary(options: CanaryOptions, use: Use, which: 'a' | 'b'): Promise<StageTenant> {

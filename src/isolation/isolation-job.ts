@@ -8,6 +8,8 @@ export interface IsolationJobOptions {
   readonly cron: string
   readonly check: Pick<IsolationCheck, 'run'>
   readonly logger: Logger
+  /** Called after each run with 1 when the walls could not be tried, else with 0. */
+  readonly onTurn?: (failures: number) => void
 }
 
 /** IsolationJob tries the walls on a schedule. */
@@ -15,7 +17,7 @@ export class IsolationJob {
   readonly #task: ReturnType<typeof createTask> | undefined
 
   /** @throws ConfigError when the cron expression is not valid */
-  constructor({ cron, check, logger }: IsolationJobOptions) {
+  constructor({ cron, check, logger, onTurn }: IsolationJobOptions) {
     if (cron === 'off') return
     const { valid, errors } = validateDetailed(cron)
     if (!valid) {
@@ -24,7 +26,11 @@ export class IsolationJob {
         `ISOLATION_CRON must be a cron expression of six fields, seconds first, or off (${what})`,
       ])
     }
-    this.#task = createTask(cron, () => run(check, logger), {
+    const turn = async () => {
+      const isTried = await run(check, logger)
+      onTurn?.(isTried ? 0 : 1)
+    }
+    this.#task = createTask(cron, turn, {
       name: 'isolation',
       noOverlap: true,
       unref: true,
@@ -41,10 +47,11 @@ export class IsolationJob {
   }
 }
 
-async function run(check: Pick<IsolationCheck, 'run'>, logger: Logger): Promise<void> {
+/** False when the walls could not be tried. */
+async function run(check: Pick<IsolationCheck, 'run'>, logger: Logger): Promise<boolean> {
   try {
     const { held, trials, catalogs, durationMs } = await check.run()
-    if (held) return
+    if (held) return true
     logger.error(
       {
         broken: catalogs.flatMap(({ broken }) => broken),
@@ -53,7 +60,9 @@ async function run(check: Pick<IsolationCheck, 'run'>, logger: Logger): Promise<
       },
       'the walls between tenants do not hold',
     )
+    return true
   } catch (error) {
     logger.warn({ err: error }, 'the walls between tenants could not be tried')
+    return false
   }
 }

@@ -3,8 +3,9 @@ import type { CatalogReport } from './check-catalog.ts'
 import type { IsolationReport, StageReport, Trial } from './report.ts'
 import { runStage } from './run-stage.ts'
 import type { Stage, StageLimits } from './stage.ts'
+import { orUntried, type Untried } from './untried.ts'
 
-export interface IsolationOptions extends StageLimits {
+export interface IsolationOptions extends StageLimits, Untried {
   /** One for each placement on each data server that is to be tried. */
   readonly stages: Iterable<Stage> | AsyncIterable<Stage>
   /** Catalogs that were read besides those of the stages. */
@@ -17,7 +18,7 @@ export interface IsolationOptions extends StageLimits {
  * runIsolation proves, as far as trying can, that the tenants of each stage are walled off from each other: it
  * asks the catalogs whether the rules hold, and tries every verb on everything that the catalog has, through
  * real logins. Every trial is rolled back.
- * @throws what connecting throws; a wall that does not hold is in the report
+ * @throws what connecting throws, unless `onUntried` hears of it, and the signal's reason; a wall that does not hold is in the report
  */
 export async function runIsolation(options: IsolationOptions): Promise<IsolationReport> {
   const startedAt = new Date()
@@ -26,7 +27,8 @@ export async function runIsolation(options: IsolationOptions): Promise<Isolation
   const trials: Trial[] = []
   for await (const stage of options.stages) {
     options.onStage?.(stage)
-    const result = await runStage(stage, options)
+    const result = await orUntried(options, () => runStage(stage, options))
+    if (result === undefined) continue
     stages.push(result.report)
     catalogs.push(result.catalog)
     trials.push(...result.trials)

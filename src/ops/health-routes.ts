@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import { type Checks, type Health, isReady } from './health.ts'
+import { type Checks, type Failing, type Health, isReady } from './health.ts'
 
 export interface HealthRoutesOptions {
   readonly health: Health
@@ -13,10 +13,22 @@ const ChecksSchema = Type.Object({
   migrations: Check,
   vault_keys: Check,
   draining: Type.Boolean({ description: 'Shutting down: requests under way finish, new ones go elsewhere' }),
+  background_tasks: Type.Unsafe<'ok' | 'failed'>(
+    Type.String({
+      enum: ['ok', 'failed'],
+      description: 'Whether work that the process repeats fails again and again; it is ready all the same',
+    }),
+  ),
+  tenant_jobs: Type.Unsafe<'ok' | 'failed'>(
+    Type.String({
+      enum: ['ok', 'failed'],
+      description: 'Whether work on a tenant fails again and again, in any process; it is ready all the same',
+    }),
+  ),
 })
 const Readiness = Type.Object({
   status: Type.Unsafe<'ready' | 'not_ready'>(Type.String({ enum: ['ready', 'not_ready'] })),
-  reasons: Type.Array(Type.String(), { description: 'Why it is not ready' }),
+  reasons: Type.Array(Type.String(), { description: 'Why it is not ready, or not well though it is ready' }),
   checks: ChecksSchema,
 })
 const HealthCheck = Type.Object({
@@ -54,12 +66,13 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthRoutesOptions> = asyn
     },
     async (_request, reply) => {
       const checks = await health.check()
+      const failing = health.failing()
       const ready = isReady(checks)
       reply.code(ready ? 200 : 503)
       return {
         status: ready ? ('ready' as const) : ('not_ready' as const),
-        reasons: reasons(checks),
-        checks: present(checks),
+        reasons: [...reasons(checks), ...reported(failing)],
+        checks: present(checks, failing),
       }
     },
   )
@@ -79,18 +92,20 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthRoutesOptions> = asyn
         status: isReady(checks) ? ('ok' as const) : ('degraded' as const),
         version,
         uptime_seconds: Math.floor(health.uptimeMs() / 1000),
-        checks: present(checks),
+        checks: present(checks, health.failing()),
       }
     },
   )
 }
 
-function present(checks: Checks) {
+function present(checks: Checks, { jobs, tasks }: Failing) {
   return {
     control_database: outcome(checks.controlDatabase),
     migrations: outcome(checks.migrations),
     vault_keys: outcome(checks.vaultKeys),
     draining: checks.draining,
+    background_tasks: outcome(tasks.length === 0),
+    tenant_jobs: outcome(jobs.length === 0),
   }
 }
 
@@ -98,11 +113,24 @@ function outcome(isWell: boolean): 'ok' | 'failed' {
   return isWell ? 'ok' : 'failed'
 }
 
+/** Why it is not ready. */
 function reasons(checks: Checks): string[] {
   return [
     ...(checks.migrations ? [] : ["The control database's migrations have not run yet"]),
     ...(checks.migrations && !checks.controlDatabase ? ['The control database does not answer'] : []),
     ...(checks.vaultKeys ? [] : ['VAULT_KEYS lacks a key that is in use; the log names it']),
     ...(checks.draining ? ['The service is shutting down'] : []),
+  ]
+}
+
+/** What does not make it less ready. */
+function reported({ jobs, tasks }: Failing): string[] {
+  return [
+    ...(tasks.length === 0
+      ? []
+      : [`Tasks of this process fail again and again (${tasks.join(', ')}); the log says why`]),
+    ...(jobs.length === 0
+      ? []
+      : [`Work on tenants fails again and again (${jobs.join(', ')}); the log says of which and why`]),
   ]
 }

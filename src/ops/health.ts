@@ -1,4 +1,6 @@
 import type { Clock } from '../clock.ts'
+import type { TaskName } from '../tasks.ts'
+import { FAILING_KINDS, type FailingJobs, type FailingKind, NONE_FAILING } from '../tenants/job.ts'
 
 /** Checks is what readiness consists of; each is true when it is well. */
 export interface Checks {
@@ -9,12 +11,23 @@ export interface Checks {
   readonly draining: boolean
 }
 
+/**
+ * Failing is what fails again and again while the process takes requests all the same: no other process would do better,
+ * and one tenant's job is no reason to take the others' requests elsewhere.
+ */
+export interface Failing {
+  readonly tasks: readonly TaskName[]
+  readonly jobs: readonly FailingKind[]
+}
+
 export interface HealthOptions {
   readonly clock: Clock
   /** Resolves when the control database answers. */
   readonly ping: () => Promise<unknown>
   /** Whether this process has every vault key that is in use. */
   readonly hasVaultKeys: () => boolean
+  /** What failed again and again when it was last looked at; nothing by default. */
+  readonly failing?: () => { readonly tasks: readonly TaskName[]; readonly jobs: FailingJobs }
 }
 
 /** A probe gets an answer within this time, whatever the control database does. */
@@ -27,13 +40,16 @@ export class Health {
   readonly #clock: Clock
   readonly #ping: () => Promise<unknown>
   readonly #hasVaultKeys: () => boolean
+  readonly #failing: NonNullable<HealthOptions['failing']>
   readonly #startedAt: number
   #isMigrated = false
   #isDraining = false
   #lastPing: { readonly at: number; readonly answer: Promise<boolean> } | undefined
 
-  constructor({ clock, ping, hasVaultKeys }: HealthOptions) {
+  constructor(options: HealthOptions) {
+    const { clock, ping, hasVaultKeys, failing = () => ({ tasks: [], jobs: NONE_FAILING }) } = options
     this.#clock = clock
+    this.#failing = failing
     this.#ping = ping
     this.#hasVaultKeys = hasVaultKeys
     this.#startedAt = clock.now()
@@ -60,6 +76,12 @@ export class Health {
       vaultKeys: this.#hasVaultKeys(),
       draining: this.#isDraining,
     }
+  }
+
+  /** failing asks nobody: it is what this process has seen. */
+  failing(): Failing {
+    const { tasks, jobs } = this.#failing()
+    return { tasks, jobs: FAILING_KINDS.filter((kind) => jobs[kind] > 0) }
   }
 
   #answers(): Promise<boolean> {

@@ -8,9 +8,10 @@ import { budgetMetrics, poolMetrics } from './pool-metrics.ts'
 import { RequestHistogram } from './request-histogram.ts'
 import { registerScraped, type ScrapedMetric } from './scraped.ts'
 import { type ServiceSources, serviceMetrics } from './service-metrics.ts'
+import { type TaskSources, taskMetrics } from './task-metrics.ts'
 import { watchdogMetrics } from './watchdog-metrics.ts'
 
-export interface MetricsSources extends ServiceSources {
+export interface MetricsSources extends ServiceSources, TaskSources {
   readonly pools: Pick<Pools, 'counters' | 'gauges' | 'budget'>
   readonly isolation: Pick<IsolationCheck, 'state'>
   readonly watchdog: Pick<WatchState, 'ended' | 'blocked' | 'passes'>
@@ -54,13 +55,14 @@ export class Metrics implements PoolObserver, VaultObserver {
   }
 
   /** watch adds what is read at each scrape. */
-  watch({ pools, isolation, watchdog, onError, ...service }: MetricsSources): void {
+  watch({ pools, isolation, watchdog, tasks, failingJobs, onError, ...service }: MetricsSources): void {
     const metrics: readonly ScrapedMetric[] = [
       ...poolMetrics(pools),
       ...budgetMetrics(pools),
       ...serviceMetrics(service),
       ...isolationMetrics(isolation),
       ...watchdogMetrics(watchdog),
+      ...taskMetrics({ tasks, failingJobs }),
     ]
     for (const metric of metrics) registerScraped(this.registry, metric, onError)
   }

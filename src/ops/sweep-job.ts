@@ -8,6 +8,8 @@ export interface SweepJobOptions {
   readonly cron: string
   readonly pools: Pick<Pools, 'sweep'>
   readonly logger: Logger
+  /** Called after each sweep with 1 when it has failed, else with 0. */
+  readonly onTurn?: (failures: number) => void
 }
 
 /** SweepJob evicts idle pools on a schedule; a sweep never overlaps another. */
@@ -15,13 +17,17 @@ export class SweepJob {
   readonly #task: ReturnType<typeof createTask>
 
   /** @throws ConfigError when the cron expression is not valid */
-  constructor({ cron, pools, logger }: SweepJobOptions) {
+  constructor({ cron, pools, logger, onTurn }: SweepJobOptions) {
     const { valid, errors } = validateDetailed(cron)
     if (!valid) {
       const what = errors.map(({ field, message }) => `${field}: ${message}`).join('; ')
       throw new ConfigError([`SWEEP_CRON must be a cron expression of six fields, seconds first (${what})`])
     }
-    this.#task = createTask(cron, () => run(pools, logger), {
+    const turn = () => {
+      const isWell = run(pools, logger)
+      onTurn?.(isWell ? 0 : 1)
+    }
+    this.#task = createTask(cron, turn, {
       name: 'sweep',
       noOverlap: true,
       unref: true,
@@ -39,11 +45,14 @@ export class SweepJob {
   }
 }
 
-function run(pools: Pick<Pools, 'sweep'>, logger: Logger): void {
+/** False when it has failed. */
+function run(pools: Pick<Pools, 'sweep'>, logger: Logger): boolean {
   try {
     report(pools.sweep(), logger)
+    return true
   } catch (error) {
     logger.error({ err: error }, 'sweep failed')
+    return false
   }
 }
 

@@ -537,7 +537,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
       const connection = await this.#engine.connect(this.#credential.target, slot.opening.signal)
       slot.attach(connection)
       this.#engine.counters.connectionsOpened += 1
-      connection.lost.then(() => this.#lost(slot))
+      void connection.lost.then(() => this.#lost(slot))
     } catch (error) {
       const refused = openError(error)
       const isReadAgain = this.#opening === this.#slots.size && this.#credential.isSuspect(refused)

@@ -152,18 +152,21 @@ export class PoolRegistry implements Pools {
 
   sweep(options: { readonly dryRun?: boolean } = {}): SweepReport {
     const { clock, limits, observer, slots } = this.#engine
-    const report = sweepIdle({
-      dryRun: options.dryRun ?? false,
-      clock,
-      limits,
-      resident: this.#residents.entries.size,
-      idle: this.#residents.idle,
-      slots,
-      evict: (entry) => this.#residents.evict(entry, 'idle'),
-    })
-    if (!report.dryRun) observer.swept(report.durationMs)
-    this.#residents.admitNext()
-    return report
+    try {
+      const report = sweepIdle({
+        dryRun: options.dryRun ?? false,
+        clock,
+        limits,
+        resident: this.#residents.entries.size,
+        idle: this.#residents.idle,
+        slots,
+        evict: (entry) => this.#residents.evict(entry, 'idle'),
+      })
+      if (!report.dryRun) observer.swept(report.durationMs)
+      return report
+    } finally {
+      this.#residents.admitNext()
+    }
   }
 
   async reserve(server: string, tenantId: string, caller: Caller): Promise<Reservation> {

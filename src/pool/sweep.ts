@@ -20,6 +20,7 @@ export interface SweepInput {
  * nobody has used for `connectionIdleMs`. It walks idle entries from the longest idle and stops at
  * the first that is within the limit for all, so its cost grows with what it evicts, and with those that
  * thrash has earned longer, not with what is resident.
+ * @throws what evicting or closing threw, when all the others are done
  */
 export function sweepIdle(input: SweepInput): SweepReport {
   const { clock, dryRun, limits } = input
@@ -42,8 +43,18 @@ export function sweepIdle(input: SweepInput): SweepReport {
       why: `No request for ${seconds(idleMs)} s; the limit is ${seconds(entry.idleLimitMs)} s.`,
     })
   }
-  if (!dryRun) for (const entry of expired) input.evict(entry)
-  const connectionsClosed = closeSurplus(input, startedAt)
+  const failures: unknown[] = []
+  const attempt = (work: () => void) => {
+    try {
+      work()
+    } catch (error) {
+      failures.push(error)
+    }
+  }
+  // The next sweep begins with the same ones.
+  if (!dryRun) for (const entry of expired) attempt(() => input.evict(entry))
+  const connectionsClosed = closeSurplus(input, startedAt, attempt)
+  if (failures.length > 0) throw failures[0]
   return {
     dryRun,
     startedAt,
@@ -56,7 +67,11 @@ export function sweepIdle(input: SweepInput): SweepReport {
 }
 
 /** A pool that stays keeps one connection, so that its next request is served at once. */
-function closeSurplus({ slots, limits, dryRun }: SweepInput, now: number): number {
+function closeSurplus(
+  { slots, limits, dryRun }: SweepInput,
+  now: number,
+  attempt: (work: () => void) => void,
+): number {
   let count = 0
   const kept = new Map<SlotOwner, number>()
   for (const [slot, pool] of slots) {
@@ -65,7 +80,7 @@ function closeSurplus({ slots, limits, dryRun }: SweepInput, now: number): numbe
     if (left <= 1) continue
     kept.set(pool, left - 1)
     count += 1
-    if (!dryRun) pool.close(slot)
+    if (!dryRun) attempt(() => pool.close(slot))
   }
   return count
 }

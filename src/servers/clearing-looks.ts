@@ -14,6 +14,8 @@ export interface TenantSession {
 /** Blocker is a session that an administrator's statement waits for, be it by way of others. */
 export interface Blocker extends TenantSession {
   readonly isTenant: boolean
+  /** Whether it is the session that looks. */
+  readonly isOwn: boolean
   /** Whether it has what is waited for; where not, it only waits for it as well, in front. */
   readonly holds: boolean
   /** Whether it holds it as every session does that reads and writes rows of a table: a weak lock on that, or a row. */
@@ -65,7 +67,7 @@ export function sessionsInTheWay(pid: number): Statement {
         where a.pid = e.blocker and a.usename ~ ${TENANT_LOGIN})
     )
     select a.pid, a.usesysid::bigint::float8 as "roleId", a.usename::text as role, ${MAY_END} as "mayEnd",
-      coalesce(a.usename ~ ${TENANT_LOGIN}, false) as "isTenant",
+      coalesce(a.usename ~ ${TENANT_LOGIN}, false) as "isTenant", a.pid = pg_backend_pid() as "isOwn",
       bool_or(h.pid is not null) as holds,
       bool_and(h.pid is null
         or h.locktype = 'relation' and h.mode in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
@@ -77,6 +79,13 @@ export function sessionsInTheWay(pid: number): Statement {
     left join locks h on h.pid = e.blocker and h.granted and h.tag = w.tag
     where e.blocker <> ${pid}::integer
     group by a.pid, a.usesysid, a.usename`
+}
+
+/** ending ends a session, unless its process is gone and another role's has its number by now. */
+export function ending({ pid, roleId }: Pick<TenantSession, 'pid' | 'roleId'>): Statement {
+  return sql`
+    select pg_terminate_backend(pid) as ended from pg_stat_get_activity(${pid}::integer)
+    where usesysid = ${String(roleId)}::oid`
 }
 
 /** fullness says whether the table of locks has hardly any room. Locks on the fast path are not in it. */

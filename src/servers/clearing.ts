@@ -5,8 +5,10 @@ import { Turns } from '../control/turns.ts'
 import { LessorError } from '../errors.ts'
 import { errorCode } from '../pool/driver-errors.ts'
 import { type Statement, sql } from '../pool/statement.ts'
+import { BlockerAges } from './clearing-ages.ts'
 import {
   type Blocker,
+  ending,
   fullness,
   lockHoarders,
   sessionsInTheWay,
@@ -26,8 +28,6 @@ export interface ClearingOptions {
 const FIRST_LOOK_MS = 200
 const LOOK_EVERY_MS = 100
 const IDLE_MS = 30_000
-/** Of a session that is in the way again within this time the time before counts as well. */
-const FORGET_MS = 5_000
 const LOCK_NOT_AVAILABLE = '55P03'
 
 /**
@@ -39,7 +39,7 @@ const LOCK_NOT_AVAILABLE = '55P03'
 export class Clearing {
   readonly #options: ClearingOptions
   readonly #turns = new Turns(1)
-  readonly #seen = new Map<string, { readonly since: number; last: number }>()
+  readonly #ages = new BlockerAges({ now: () => performance.now() })
   #lane: Lane | undefined
   #idle: NodeJS.Timeout | undefined
   #isClosed = false
@@ -112,6 +112,10 @@ export class Clearing {
           const blockers = await look<Blocker>(lane, sessionsInTheWay(pid))
           note(blockers)
           for (const each of blockers) if (this.#mayEnd(each)) await this.#end(lane, each)
+          // An index that is made concurrently waits for the end of each transaction that was looking when it asked.
+          if (!blockers.some(({ isOwn }) => isOwn)) return
+          await lane.command('rollback')
+          await begin(lane)
         })
         .catch(() => this.#drop())
       await sleep(LOOK_EVERY_MS, undefined, { signal, ref: false }).catch(() => {})
@@ -120,23 +124,13 @@ export class Clearing {
 
   #mayEnd(blocker: Blocker): boolean {
     if (!blocker.isTenant || !blocker.holds) return false
-    // A session of a busy pool is in the way again and again, by another transaction each time.
-    if (blocker.ageMs !== null) return !blocker.isOrdinary || blocker.ageMs >= this.#options.ordinaryMs
-    const now = performance.now()
-    for (const [key, { last }] of this.#seen) if (now - last > FORGET_MS) this.#seen.delete(key)
-    const key = `${blocker.pid} ${blocker.role}`
-    const seen = this.#seen.get(key) ?? { since: now, last: now }
-    seen.last = now
-    this.#seen.set(key, seen)
-    // What an administrator may not see of another session's age it finds out by looking.
-    return !blocker.isOrdinary || now - seen.since >= this.#options.ordinaryMs
+    return !blocker.isOrdinary || this.#ages.of(blocker) >= this.#options.ordinaryMs
   }
 
   /** Ending a session takes its role's privileges, which an administrator who is no superuser may give itself, here until the rollback. */
-  async #end(lane: Lane, { pid, roleId, role, mayEnd }: TenantSession): Promise<void> {
-    const end = sql`
-      select pg_terminate_backend(pid) from pg_stat_get_activity(${pid}::integer)
-      where usesysid = ${String(roleId)}::oid`
+  async #end(lane: Lane, session: TenantSession): Promise<void> {
+    const { mayEnd, role } = session
+    const end = ending(session)
     if (mayEnd) {
       await look(lane, end)
       return
@@ -168,10 +162,7 @@ export class Clearing {
       }
       const target = { ...address, server: 'lessor clearing', parameters }
       this.#lane = await Lane.open(target, { connectTimeoutMs, patienceMs: 5_000 + connectTimeoutMs })
-      await this.#lane.command('begin')
-      await look(this.#lane, sessionsInTheWay(0))
-      await look(this.#lane, fullness)
-      await look(this.#lane, lockHoarders)
+      await begin(this.#lane)
     }
     this.#idle = setTimeout(() => void this.#turns.run(() => this.#drop()), IDLE_MS).unref()
     return this.#lane
@@ -183,6 +174,12 @@ export class Clearing {
     this.#lane = undefined
     await lane?.close()
   }
+}
+
+/** begin opens the transaction, with the locks that looks need. */
+async function begin(lane: Lane): Promise<void> {
+  await lane.command('begin')
+  for (const each of [sessionsInTheWay(0), fullness, lockHoarders]) await look(lane, each)
 }
 
 /** What is seen of sessions stays the same within a transaction unless it is asked for again. */

@@ -125,9 +125,10 @@ export class DataServers {
     await Promise.all([this.#makeRuntime(first), this.tend()])
   }
 
-  /** tend makes ready what could not be made ready at the start. Never rejects. */
-  async tend(): Promise<void> {
+  /** tend makes ready what could not be made ready at the start, and resolves with how many servers still are not. Never rejects. */
+  async tend(): Promise<number> {
     const left = this.#directory.known.filter((each) => !each.isPrepared)
+    let failures = 0
     await Promise.all(
       left.map(async (server) => {
         try {
@@ -136,10 +137,12 @@ export class DataServers {
           await this.#learn(server)
           await this.#makeRuntime(server)
         } catch (error) {
+          failures += 1
           this.#options.onProblem?.(server.name, error)
         }
       }),
     )
+    return failures
   }
 
   /** address tells where a server is. @throws LessorError SERVER_NOT_FOUND, SERVER_UNAVAILABLE, CONTROL_UNAVAILABLE */
@@ -260,7 +263,8 @@ export class DataServers {
 
   /** close lets running statements end and closes the administrators' connections. */
   async close(): Promise<void> {
-    await this.#probing
+    // Who asked for it hears why it failed.
+    await this.#probing?.catch(() => {})
     await this.#directory.close()
   }
 

@@ -27,6 +27,8 @@ export interface ConnectionLimitsOptions {
   readonly intervalMs: number
   readonly onRaised: (server: string, count: number, limit: number) => void
   readonly onProblem: (server: string, error: unknown) => void
+  /** Called after each turn with for how many data servers it has failed. */
+  readonly onTurn?: (failures: number) => void
 }
 
 /**
@@ -66,11 +68,17 @@ export class ConnectionLimits {
   }
 
   async #turn(): Promise<void> {
-    const { isKeeper, onProblem, servers } = this.#options
+    const { isKeeper, onProblem, onTurn, servers } = this.#options
+    let failures = 0
     for (const server of servers.names()) {
       if (!isKeeper(server)) this.#done.delete(server)
-      else await this.#raise(server).catch((error: unknown) => onProblem(server, error))
+      else
+        await this.#raise(server).catch((error: unknown) => {
+          failures += 1
+          onProblem(server, error)
+        })
     }
+    onTurn?.(failures)
   }
 
   /** @throws the first refusal, when all others have been raised */

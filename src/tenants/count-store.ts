@@ -22,7 +22,7 @@ export async function foldCounts(db: Db): Promise<void> {
       delete from lessor.tenant_counts
       where ctid = any(array(
         select ctid from lessor.tenant_counts
-        where (select count(*) from (select from lessor.tenant_counts limit ${WORTH_FOLDING}::integer)) = ${WORTH_FOLDING}::integer
+        where (select count(*) from (select from lessor.tenant_counts limit ${WORTH_FOLDING}::integer) few) = ${WORTH_FOLDING}::integer
         limit ${FOLDED_AT_ONCE}::integer
         for update skip locked))
       returning server, placement, status, tenants

@@ -13,6 +13,27 @@ export interface Job {
 export const JOB_KINDS = ['onboard', 'delete', 'rotate', 'promote', 'demote'] as const
 export type JobKind = (typeof JOB_KINDS)[number]
 
+/**
+ * FAILING_KINDS is the work on one tenant or visitor that can fail again and again: jobs, `settle`, which makes a tenant's
+ * logins follow its status, and `end_visit`, which drops a person's login when its time is over.
+ */
+export const FAILING_KINDS = [...JOB_KINDS, 'settle', 'end_visit'] as const
+export type FailingKind = (typeof FAILING_KINDS)[number]
+
+/** FailingJobs is how much work fails again and again, by kind, zeros included. */
+export type FailingJobs = Readonly<Record<FailingKind, number>>
+
+/** NONE_FAILING is what there is to tell before the first look. */
+export const NONE_FAILING: FailingJobs = {
+  onboard: 0,
+  delete: 0,
+  rotate: 0,
+  promote: 0,
+  demote: 0,
+  settle: 0,
+  end_visit: 0,
+}
+
 /** TenantJob is the job that works on a tenant, as operators see it; a tenant has one at most. */
 export interface TenantJob extends Pick<Job, 'kind' | 'step' | 'attempts'> {
   /** Code of the last attempt's failure. */
@@ -66,6 +87,8 @@ export type AfterStep = (
 export interface JobObserver {
   /** An attempt failed and will be made again. */
   failed(job: Job, error: unknown): void
+  /** Recovery has worked on so many jobs that had been left behind; zero is not told. */
+  taken?(jobs: number): void
   /** A login is ended though another process may still use it: that had its time to drain. */
   overdue(job: Job): void
 }

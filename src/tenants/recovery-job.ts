@@ -1,11 +1,12 @@
 import { schedule } from 'node-cron'
+import type { TaskName, Tasks } from '../tasks.ts'
 
 export interface RecoveryJobOptions {
   /** Cron expression of six fields, seconds first. */
   readonly cron: string
-  readonly recover: () => Promise<unknown>
-  /** Told of a run that failed; the next one comes by itself. Must not throw. */
-  readonly onError: (error: unknown) => void
+  readonly steps: readonly { readonly task: TaskName; readonly run: () => Promise<unknown> }[]
+  /** Where each run is counted, and told of when it fails. */
+  readonly tasks: Pick<Tasks, 'run'>
 }
 
 export interface RecoveryJob {
@@ -15,23 +16,29 @@ export interface RecoveryJob {
 
 /**
  * node-cron would write to the console that a run takes longer than the pause or comes late; neither
- * is news here, and what goes wrong goes to `onError`.
+ * is news here, and what goes wrong goes to `tasks`.
  */
 const SILENT = { info() {}, warn() {}, error() {}, debug() {} }
 
-/** startRecoveryJob looks again and again for jobs that were left behind; runs never overlap. */
-export function startRecoveryJob(options: RecoveryJobOptions): RecoveryJob {
-  const run = async () => {
-    try {
-      await options.recover()
-    } catch (error) {
-      options.onError(error)
+/**
+ * startRecoveryJob runs each step at once and then again and again, by itself: one that fails, or hangs, does not keep
+ * the others from running. Runs of one step never overlap.
+ */
+export function startRecoveryJob({ cron, steps, tasks }: RecoveryJobOptions): RecoveryJob {
+  const scheduled = steps.map(({ task, run }) => {
+    let isRunning = false
+    const turn = async () => {
+      if (isRunning) return
+      isRunning = true
+      await tasks.run(task, run)
+      isRunning = false
     }
-  }
-  const task = schedule(options.cron, run, { noOverlap: true, unref: true, logger: SILENT })
+    void turn()
+    return schedule(cron, turn, { unref: true, logger: SILENT })
+  })
   return {
     async stop() {
-      await task.destroy()
+      await Promise.all(scheduled.map((each) => each.destroy()))
     },
   }
 }

@@ -10,6 +10,7 @@ import type { Pools } from '../pool/contract.ts'
 import { errorCode } from '../pool/driver-errors.ts'
 import type { Db } from '../pool/statement.ts'
 import type { DataServers } from '../servers/data-servers.ts'
+import { byServer, type Outcome } from './by-server.ts'
 import type { Jobs } from './jobs.ts'
 import {
   failSettlement,
@@ -27,7 +28,7 @@ import { findTenant, moveTenant } from './tenant-store.ts'
 
 export interface SuspensionOptions {
   readonly db: ControlDb
-  readonly servers: Pick<DataServers, 'admin'>
+  readonly servers: Pick<DataServers, 'admin' | 'ping'>
   readonly pools: Pick<Pools, 'evict'>
   readonly directory: Pick<TenantDirectory, 'forget'>
   readonly changes: Pick<ChangeLog, 'publish' | 'settled'>
@@ -122,20 +123,13 @@ export class Suspension {
 
   /** settleAll does so with all that was left. @throws LessorError CONTROL_UNAVAILABLE */
   async settleAll(): Promise<void> {
-    const due = await takeSettlements(this.#options.db, { claimMs: this.#options.jobClaimMs, limit: LIMIT })
-    const servers = Map.groupBy(due, ({ server }) => server)
-    await Promise.all(
-      [...servers.values()].map(async (lines) => {
-        // Where one cannot be reached, the others' turn comes when their claim has run out.
-        for (const line of lines) if ((await this.#attempt(line)) === 'unreachable') return
-      }),
-    )
+    const { db, jobClaimMs, servers } = this.#options
+    const due = await takeSettlements(db, { claimMs: jobClaimMs, limit: LIMIT })
+    // Where a server cannot be reached, the turn of what is left comes when the claims have run out.
+    await byServer(due, servers, (line) => this.#attempt(line))
   }
 
-  async #attempt(
-    settlement: Settlement,
-    grace?: () => Promise<void>,
-  ): Promise<'done' | 'failed' | 'unreachable'> {
+  async #attempt(settlement: Settlement, grace?: () => Promise<void>): Promise<Outcome> {
     try {
       await this.#options.jobs.persist(() => this.#settle(settlement, grace))
       return 'done'

@@ -8,7 +8,7 @@ import { countTenants } from './count-store.ts'
 import { decodeCursor, type Page, toPage } from './cursor.ts'
 import { type BegunDeletion, Deletion, type DeletionOptions } from './deletion.ts'
 import { idempotentRequest } from './idempotency.ts'
-import type { AfterStep, JobObserver } from './job.ts'
+import type { AfterStep, FailingJobs, JobObserver } from './job.ts'
 import { Jobs } from './jobs.ts'
 import { requirePlacement } from './login.ts'
 import { LoginBlocks } from './login-blocks.ts'
@@ -19,7 +19,7 @@ import { Onboarding, type OnboardingOptions } from './onboarding.ts'
 import { type CreateTenants, parseBatch } from './parse-batch.ts'
 import { Promotion, type PromotionOptions } from './promotion.ts'
 import { parseQuota } from './quota.ts'
-import { Recovery } from './recovery.ts'
+import { Recovery, type RecoveryStep } from './recovery.ts'
 import { Rotation, type RotationOptions } from './rotation.ts'
 import { Suspension, type SuspensionOptions } from './suspension.ts'
 import type { PlacementName, Quota, Tenant, TenantStatus } from './tenant.ts'
@@ -123,7 +123,18 @@ export class TenantService {
       promotion: this.#promotion,
       suspension: this.#suspension,
       visits: this.visits,
+      onTaken: (jobs) => options.jobObserver.taken?.(jobs),
     })
+  }
+
+  /** The steps of `recover`, which `close` waits for, each to be repeated by itself; they reject with SHUTTING_DOWN after `close`. */
+  get recoverySteps(): readonly RecoveryStep[] {
+    return this.#recovery.steps.map(({ task, run }) => ({ task, run: () => this.#jobs.track(run) }))
+  }
+
+  /** What work on tenants failed again and again when this process last looked. */
+  get failingJobs(): FailingJobs {
+    return this.#recovery.failing
   }
 
   /**
@@ -286,7 +297,7 @@ export class TenantService {
     })
   }
 
-  /** recover takes over what dead processes left behind and resolves with the number of jobs; see Recovery. */
+  /** recover takes over what dead processes left behind and resolves with the number of jobs; see Recovery.run. @throws what that throws */
   async recover(): Promise<number> {
     return this.#jobs.closing ? 0 : this.#jobs.track(() => this.#recovery.run())
   }

@@ -1,4 +1,4 @@
-import { LessorError } from '../errors.ts'
+import { isLessorError, LessorError } from '../errors.ts'
 import type { RoleLimits } from '../placement/placement.ts'
 import { randomPassword, scramVerifier } from '../placement/scram.ts'
 import { dropVisitor, dropVisitors, makeVisitor, visitorName } from '../placement/visitor-login.ts'
@@ -6,6 +6,7 @@ import { type ServerWay, wayOf } from '../pool/contract.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import type { DataServers } from '../servers/data-servers.ts'
+import { byServer, type Outcome } from './by-server.ts'
 import { type Placements, requirePlacement } from './login.ts'
 import type { Tenant } from './tenant.ts'
 import { statusConflict } from './tenant-status.ts'
@@ -35,7 +36,7 @@ export interface VisitObserver {
 
 export interface VisitsOptions {
   readonly db: Db
-  readonly servers: Pick<DataServers, 'address' | 'admin'>
+  readonly servers: Pick<DataServers, 'address' | 'admin' | 'ping'>
   readonly placements: Placements
   readonly limits: () => RoleLimits
   readonly visitObserver?: VisitObserver
@@ -133,14 +134,23 @@ export class Visits {
     await removeVisits(this.#options.db, id)
   }
 
-  /** sweep does so for all whose time is over. Several processes may do it at once. */
+  /**
+   * sweep does so for all whose time is over, as byServer does: one that cannot be dropped is told of, and keeps no other.
+   * Several processes may do it at once.
+   */
   async sweep(): Promise<void> {
-    for (const visit of await listExpiredVisits(this.#options.db)) {
-      try {
-        await this.#drop(visit)
-      } catch (error) {
-        this.#options.visitObserver?.failed(visit, error)
-      }
+    const { db, servers } = this.#options
+    await byServer(await listExpiredVisits(db), servers, (visit) => this.#end(visit))
+  }
+
+  /** Never rejects. */
+  async #end(visit: VisitRecord): Promise<Outcome> {
+    try {
+      await this.#drop(visit)
+      return 'done'
+    } catch (error) {
+      this.#options.visitObserver?.failed(visit, error)
+      return isLessorError(error, 'SERVER_UNAVAILABLE') ? 'unreachable' : 'failed'
     }
   }
 

@@ -8,6 +8,7 @@ import { Outage } from '../../src/control/outage.ts'
 import { LessorError } from '../../src/errors.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
+import { like, throwsLike } from '../support/like.ts'
 import {
   addNamespace,
   addTenant,
@@ -70,9 +71,9 @@ async function revoke(authenticator: Authenticator, keyId: string): Promise<void
 
 t.test('the operator key is known at once and costs no query', async (t) => {
   const { authenticator, db, hasher } = await setUp()
-  t.same(authenticator.authenticate(OPERATOR_KEY), { kind: 'operator' })
+  t.strictSame(authenticator.authenticate(OPERATOR_KEY), { kind: 'operator' })
   for (const wrong of ['', 'x', OPERATOR_KEY.slice(1), `${OPERATOR_KEY}x`, OPERATOR_KEY.toUpperCase()]) {
-    t.throws(() => authenticator.authenticate(wrong), { code: 'UNAUTHENTICATED' })
+    throwsLike(t, () => authenticator.authenticate(wrong), { code: 'UNAUTHENTICATED' })
   }
   t.equal(db.queries + hasher.verifications, 0)
 })
@@ -80,7 +81,7 @@ t.test('the operator key is known at once and costs no query', async (t) => {
 t.test('a weak operator key is refused when the service is built, and not shown', async (t) => {
   const { db, clock } = await setUp()
   for (const key of ['', 'a'.repeat(31), `${'a'.repeat(40)} b`, `${'a'.repeat(40)}ä`]) {
-    t.throws(() => new Authenticator({ db, clock, operatorKey: new Secret(key) }), {
+    throwsLike(t, () => new Authenticator({ db, clock, operatorKey: new Secret(key) }), {
       message: '"operatorKey" option must be at least 32 visible ASCII characters',
     })
   }
@@ -89,9 +90,9 @@ t.test('a weak operator key is refused when the service is built, and not shown'
 t.test("a key leads to its namespace and tenant, a namespace's key to no tenant", async (t) => {
   const { authenticator, owner, issue } = await setUp()
   const key = await issue()
-  t.same(await authenticator.authenticate(tokenOf(key)), { kind: 'api_key', keyId: key.id, ...owner })
+  t.strictSame(await authenticator.authenticate(tokenOf(key)), { kind: 'api_key', keyId: key.id, ...owner })
   const wide = await keys.issue(control, { ...owner, tenantId: null })
-  t.match(await authenticator.authenticate(tokenOf(wide)), { keyId: wide.id, tenantId: null })
+  like(t, await authenticator.authenticate(tokenOf(wide)), { keyId: wide.id, tenantId: null })
 })
 
 t.test('a verified key passes without waiting, without a query and without argon2', async (t) => {
@@ -100,9 +101,9 @@ t.test('a verified key passes without waiting, without a query and without argon
   const first = authenticator.authenticate(token)
   t.ok(first instanceof Promise)
   const principal = await first
-  t.same([db.queries, hasher.verifications], [1, 1])
+  t.strictSame([db.queries, hasher.verifications], [1, 1])
   for (let i = 0; i < 100; i++) t.equal(authenticator.authenticate(token), principal)
-  t.same([db.queries, hasher.verifications], [1, 1])
+  t.strictSame([db.queries, hasher.verifications], [1, 1])
 })
 
 t.test('a principal cannot be changed by who receives it', async (t) => {
@@ -122,7 +123,7 @@ t.test('after its time a verified key has its row read again, and no argon2', as
   const renewals = [authenticator.authenticate(token), authenticator.authenticate(token)]
   t.ok(renewals[0] instanceof Promise)
   await Promise.all(renewals)
-  t.same([db.queries, hasher.verifications], [2, 1], 'one query for both')
+  t.strictSame([db.queries, hasher.verifications], [2, 1], 'one query for both')
   t.notOk(authenticator.authenticate(token) instanceof Promise)
 })
 
@@ -131,11 +132,11 @@ t.test('a key that was revoked elsewhere is refused when its time is over', asyn
   const key = await issue()
   await authenticator.authenticate(tokenOf(key))
   await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${key.id}`)
-  t.match(authenticator.authenticate(tokenOf(key)), { keyId: key.id }, 'not yet known here')
+  like(t, authenticator.authenticate(tokenOf(key)), { keyId: key.id }, 'not yet known here')
   clock.advance(1_000)
-  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
-  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
-  t.same([db.queries, hasher.verifications], [2, 1], 'the second time it is refused unseen')
+  like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  t.strictSame([db.queries, hasher.verifications], [2, 1], 'the second time it is refused unseen')
 })
 
 t.test('a key whose hash was changed is verified anew', async (t) => {
@@ -146,10 +147,10 @@ t.test('a key whose hash was changed is verified anew', async (t) => {
   await control.query(sql`
     update lessor.api_keys set hash = (select hash from lessor.api_keys where id = ${other.id}) where id = ${key.id}`)
   clock.advance(60_000)
-  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
   t.equal(hasher.verifications, 2)
   const secret = parseApiKey(tokenOf(other))?.secret ?? new Secret('')
-  t.match(await authenticator.authenticate(formatApiKey({ keyId: key.id, secret }).reveal()), {
+  like(t, await authenticator.authenticate(formatApiKey({ keyId: key.id, secret }).reveal()), {
     keyId: key.id,
   })
 })
@@ -177,7 +178,7 @@ t.test('an unknown id, a wrong secret, a revoked key and a malformed one are ans
     seen.push({ ...(error as LessorError), message: String(error) })
   }
   t.equal(new Set(seen.map((each) => JSON.stringify(each))).size, 1)
-  t.match(seen[0], { code: 'UNAUTHENTICATED', status: 401 })
+  like(t, seen[0], { code: 'UNAUTHENTICATED', status: 401 })
   t.strictSame([db.queries, hasher.verifications], [3, 1], 'a malformed key costs nothing')
 })
 
@@ -190,7 +191,7 @@ t.test('a wrong key that comes again costs nothing for a while', async (t) => {
   ] as const) {
     const [queries, verifications] = [db.queries, hasher.verifications]
     for (let i = 0; i < 5; i++) await refusal(authenticator, token)
-    t.throws(() => authenticator.authenticate(token), { code: 'UNAUTHENTICATED' }, 'at once')
+    throwsLike(t, () => authenticator.authenticate(token), { code: 'UNAUTHENTICATED' }, 'at once')
     t.strictSame([db.queries - queries, hasher.verifications - verifications], [1, cost])
     clock.advance(500)
     await refusal(authenticator, token)
@@ -214,9 +215,15 @@ t.test('all keys of an unknown or revoked id are refused by one look-up', async 
       ['UNAUTHENTICATED'],
       'those that wait together',
     )
-    t.throws(() => authenticator.authenticate(tokens[0] ?? ''), { code: 'UNAUTHENTICATED' }, 'and later ones')
+    throwsLike(
+      t,
+      () => authenticator.authenticate(tokens[0] ?? ''),
+      { code: 'UNAUTHENTICATED' },
+      'and later ones',
+    )
   }
-  t.throws(
+  throwsLike(
+    t,
     () => authenticator.authenticate(tokenOf(revoked)),
     { code: 'UNAUTHENTICATED' },
     'also the right one',
@@ -241,7 +248,7 @@ t.test('a wrong secret neither gets in nor pushes the right one out', async (t) 
   const { authenticator, issue } = await setUp()
   const key = await issue()
   const principal = await authenticator.authenticate(tokenOf(key))
-  t.match(await refusal(authenticator, wrongSecret(key)), { code: 'UNAUTHENTICATED' })
+  like(t, await refusal(authenticator, wrongSecret(key)), { code: 'UNAUTHENTICATED' })
   t.equal(authenticator.authenticate(tokenOf(key)), principal)
 })
 
@@ -282,7 +289,7 @@ t.test('a flood of unknown ids costs two look-ups at once, and locks no rightful
     principals.map(({ keyId }) => keyId),
     rightful.map(({ id }) => id),
   )
-  t.ok(await renewal, 'a verified key does not wait behind them')
+  like(t, await renewal, { kind: 'api_key' }, 'a verified key does not wait behind them')
   t.strictSame(
     [db.queries - queries, hasher.verifications - verifications],
     [4, 20],
@@ -344,7 +351,7 @@ t.test('wrong secrets of a known id are verified one by one, and hold up no othe
   t.equal(hasher.verifications, 10 + attempts.length)
 
   const { verifications } = hasher
-  t.match(await refusal(authenticator, wrongSecret(attacked)), { code: 'UNAUTHENTICATED' })
+  like(t, await refusal(authenticator, wrongSecret(attacked)), { code: 'UNAUTHENTICATED' })
   t.equal(hasher.verifications, verifications, 'a wrong secret of a verified key costs no argon2')
 })
 
@@ -361,13 +368,13 @@ t.test('only what overfills a queue is told to come back', async (t) => {
   const flood = Array.from({ length: 5 }, () => refusal(authenticator, wrongSecret(attacked)))
   await barrier.reached
   const overfull = await Promise.race(flood)
-  t.match(overfull, { code: 'AUTHENTICATION_BUSY', retryAfterSeconds: 1 })
-  t.match(authenticator.authenticate(OPERATOR_KEY), { kind: 'operator' }, 'the operator is not kept out')
-  t.match(authenticator.authenticate(tokenOf(early)), { keyId: early.id }, 'nor a verified key')
+  like(t, overfull, { code: 'AUTHENTICATION_BUSY', retryAfterSeconds: 1 })
+  like(t, authenticator.authenticate(OPERATOR_KEY), { kind: 'operator' }, 'the operator is not kept out')
+  like(t, authenticator.authenticate(tokenOf(early)), { keyId: early.id }, 'nor a verified key')
   clock.advance(1_000)
-  t.match(await authenticator.authenticate(tokenOf(early)), { keyId: early.id }, 'nor when it is read again')
+  like(t, await authenticator.authenticate(tokenOf(early)), { keyId: early.id }, 'nor when it is read again')
   barrier.open()
-  t.match(await authenticator.authenticate(tokenOf(late)), { keyId: late.id }, 'nor another id')
+  like(t, await authenticator.authenticate(tokenOf(late)), { keyId: late.id }, 'nor another id')
   const codes = (await Promise.all(flood)).map((error) => (error as LessorError).code)
   t.strictSame(codes.sort(), ['AUTHENTICATION_BUSY', ...Array.from({ length: 4 }, () => 'UNAUTHENTICATED')])
 
@@ -378,16 +385,16 @@ t.test('only what overfills a queue is told to come back', async (t) => {
     lookups.push(...Array.from({ length: 5 }, () => refusal(authenticator, unknownToken())))
     await new Promise((resolve) => setImmediate(resolve))
   }
-  t.match(await refusal(authenticator, unknownToken()), { code: 'AUTHENTICATION_BUSY', retryAfterSeconds: 1 })
+  like(t, await refusal(authenticator, unknownToken()), { code: 'AUTHENTICATION_BUSY', retryAfterSeconds: 1 })
   clock.advance(1_000)
   const renewal = authenticator.authenticate(tokenOf(early))
   gate.open()
-  t.match(await renewal, { keyId: early.id }, 'a verified key has look-ups of its own')
+  like(t, await renewal, { keyId: early.id }, 'a verified key has look-ups of its own')
   t.strictSame(
     [...new Set((await Promise.all(lookups)).map((error) => (error as LessorError).code))],
     ['UNAUTHENTICATED'],
   )
-  t.match(await authenticator.authenticate(tokenOf(attacked)), { keyId: attacked.id })
+  like(t, await authenticator.authenticate(tokenOf(attacked)), { keyId: attacked.id })
 })
 
 t.test('a revocation counts at once when it is told', async (t) => {
@@ -398,7 +405,7 @@ t.test('a revocation counts at once when it is told', async (t) => {
     authenticator.authenticate(tokenOf(other)),
   ])
   await revoke(authenticator, key.id)
-  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
   t.equal(authenticator.authenticate(tokenOf(other)), principal, 'and only for this key')
 })
 
@@ -415,7 +422,7 @@ t.test("a tenant's keys are forgotten together, and nobody else's", async (t) =>
   authenticator.forgetTenant(owner.tenantId)
   const queries = db.queries
   for (const key of mine) {
-    t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+    like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
   }
   t.equal(db.queries, queries + 2)
   t.notOk(authenticator.authenticate(tokenOf(wide)) instanceof Promise)
@@ -465,9 +472,9 @@ for (const [place, { hold, verifications }] of Object.entries(PLACES)) {
       tell(authenticator, { keyId: key.id, tenantId: owner.tenantId })
       const late = refusal(authenticator, tokenOf(key))
       barrier.open()
-      t.match(await early, { code: 'UNAUTHENTICATED' })
-      t.match(await late, { code: 'UNAUTHENTICATED' })
-      t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+      like(t, await early, { code: 'UNAUTHENTICATED' })
+      like(t, await late, { code: 'UNAUTHENTICATED' })
+      like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
       t.equal(hasher.verifications, verifications, 'what was proven is not proven again')
     })
   }
@@ -486,9 +493,9 @@ for (const [how, tell] of Object.entries(TOLD)) {
     await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${key.id}`)
     tell(authenticator, { keyId: key.id, tenantId: owner.tenantId })
     barrier.open()
-    t.match(await flight, { keyId: first.id })
-    t.match(await waiting, { code: 'UNAUTHENTICATED' })
-    t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+    like(t, await flight, { keyId: first.id })
+    like(t, await waiting, { code: 'UNAUTHENTICATED' })
+    like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
     t.equal(hasher.verifications, 2)
   })
 }
@@ -504,8 +511,8 @@ t.test('a verified key that is revoked while its row is read again is refused', 
   await barrier.reached
   await revoke(authenticator, key.id)
   barrier.open()
-  t.match(await renewal, { code: 'UNAUTHENTICATED' })
-  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
+  like(t, await renewal, { code: 'UNAUTHENTICATED' })
+  like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' })
 })
 
 t.test('a verification survives the revocation of another key', async (t) => {
@@ -517,7 +524,7 @@ t.test('a verification survives the revocation of another key', async (t) => {
   await barrier.reached
   await revoke(authenticator, other.id)
   barrier.open()
-  t.match(await flight, { keyId: key.id })
+  like(t, await flight, { keyId: key.id })
   t.equal(hasher.verifications, 1)
 })
 
@@ -526,14 +533,14 @@ t.test('a failure of the control database is passed on and not remembered', asyn
   const token = tokenOf(await issue())
   const down = () => Promise.reject(new LessorError('CONTROL_UNAVAILABLE'))
   db.before = down
-  t.match(await refusal(authenticator, token), { code: 'CONTROL_UNAVAILABLE' })
+  like(t, await refusal(authenticator, token), { code: 'CONTROL_UNAVAILABLE' })
   db.before = async () => {}
   const principal = await authenticator.authenticate(token)
   clock.advance(60_000)
   db.before = down
-  t.match(await refusal(authenticator, token), { code: 'CONTROL_UNAVAILABLE' })
+  like(t, await refusal(authenticator, token), { code: 'CONTROL_UNAVAILABLE' })
   db.before = async () => {}
-  t.same(await authenticator.authenticate(token), principal)
+  t.strictSame(await authenticator.authenticate(token), principal)
 })
 
 t.test('a verified key is believed while the control database is away, and no other one', async (t) => {
@@ -549,14 +556,14 @@ t.test('a verified key is believed while the control database is away, and no ot
   const { queries } = db
   t.equal(authenticator.authenticate(tokenOf(key)), principal, 'from now on at once')
   t.equal(db.queries, queries, 'and without a try')
-  t.match(await refusal(authenticator, tokenOf(other)), { code: 'CONTROL_UNAVAILABLE' })
-  t.match(await refusal(authenticator, wrongSecret(key)), { code: 'CONTROL_UNAVAILABLE' })
+  like(t, await refusal(authenticator, tokenOf(other)), { code: 'CONTROL_UNAVAILABLE' })
+  like(t, await refusal(authenticator, wrongSecret(key)), { code: 'CONTROL_UNAVAILABLE' })
   clock.advance(240_000)
-  t.match(await refusal(authenticator, tokenOf(key)), { code: 'CONTROL_UNAVAILABLE' }, 'not for ever')
+  like(t, await refusal(authenticator, tokenOf(key)), { code: 'CONTROL_UNAVAILABLE' }, 'not for ever')
   db.before = async () => {}
   await control.query(sql`update lessor.api_keys set revoked_at = now() where id = ${key.id}`)
   outage.answered(clock.now())
-  t.match(await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' }, 'nor past the end')
+  like(t, await refusal(authenticator, tokenOf(key)), { code: 'UNAUTHENTICATED' }, 'nor past the end')
 })
 
 t.test('who waits for a row that never comes is believed when the outage is found', async (t) => {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { Gate } from '../../src/access/gate.ts'
+import { rejectsLike } from '../support/like.ts'
 
 t.test('work beyond the limit waits, first come, first served', async (t) => {
   const gate = new Gate({ concurrency: 2, maxWaiting: 10 })
@@ -13,14 +14,14 @@ t.test('work beyond the limit waits, first come, first served', async (t) => {
     }),
   )
   await settled()
-  t.same(started, [0, 1])
+  t.strictSame(started, [0, 1])
   ends[1]?.resolve()
   await runs[1]
   await settled()
-  t.same(started, [0, 1, 2])
+  t.strictSame(started, [0, 1, 2])
   for (const end of ends) end.resolve()
   await Promise.all(runs)
-  t.same(started, [0, 1, 2, 3, 4])
+  t.strictSame(started, [0, 1, 2, 3, 4])
 })
 
 t.test('work beyond the queue is refused with a time to come back', async (t) => {
@@ -31,7 +32,7 @@ t.test('work beyond the queue is refused with a time to come back', async (t) =>
   const refused = gate.run(async () => {
     ran = true
   })
-  await t.rejects(refused, { code: 'AUTHENTICATION_BUSY', retryAfterSeconds: 1 })
+  await rejectsLike(t, refused, { code: 'AUTHENTICATION_BUSY', retryAfterSeconds: 1 })
   t.equal(ran, false)
   end.resolve()
   await Promise.all(runs)

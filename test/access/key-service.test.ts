@@ -3,6 +3,7 @@ import { Authenticator } from '../../src/access/authenticator.ts'
 import { KeyService } from '../../src/access/key-service.ts'
 import { argon2idHasher } from '../../src/access/secret-hasher.ts'
 import { Secret } from '../../src/secret.ts'
+import { like, rejectsLike } from '../support/like.ts'
 import { addNamespace, addTenant, Barrier, controlDatabase, ManualClock, OPERATOR_KEY } from './helpers.ts'
 
 const control = await controlDatabase(t)
@@ -14,17 +15,17 @@ t.test("a key is born in its caller's transaction, or not at all", async (t) => 
   const operatorKey = new Secret(OPERATOR_KEY)
   const authenticator = new Authenticator({ db: control, clock: new ManualClock(), operatorKey })
   const born = await control.transaction((tx) => keys.issue(tx, { ...owner, name: 'born' }))
-  t.match(await authenticator.authenticate(born.key.reveal()), { keyId: born.id })
+  like(t, await authenticator.authenticate(born.key.reveal()), { keyId: born.id })
 
   let unborn = new Secret('')
   const failed = control.transaction(async (tx) => {
     unborn = (await keys.issue(tx, { ...owner, name: 'unborn' })).key
     throw new Error('undone')
   })
-  await t.rejects(failed, { message: 'undone' })
-  await t.rejects(async () => authenticator.authenticate(unborn.reveal()), { code: 'UNAUTHENTICATED' })
+  await rejectsLike(t, failed, { message: 'undone' })
+  await rejectsLike(t, async () => authenticator.authenticate(unborn.reveal()), { code: 'UNAUTHENTICATED' })
   const { records } = await keys.list(control, owner, { limit: 10 })
-  t.same(
+  t.strictSame(
     records.map(({ name }) => name),
     ['born'],
   )

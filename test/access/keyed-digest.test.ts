@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import t from 'tap'
 import { KeyedDigest } from '../../src/access/keyed-digest.ts'
+import { excludes } from '../support/like.ts'
 
 t.test('a digest tells secrets apart, and only within its own process', async (t) => {
   const one = new KeyedDigest()
@@ -23,5 +24,5 @@ t.test('digests are compared whole', async (t) => {
 t.test('printing shows no key and no secret', async (t) => {
   const digests = new KeyedDigest()
   digests.digest('a secret to be kept')
-  t.notMatch(inspect(digests, { showHidden: true, depth: 5 }), /[0-9a-f]{32}|kept/)
+  excludes(t, inspect(digests, { showHidden: true, depth: 5 }), /[0-9a-f]{32}|kept/)
 })

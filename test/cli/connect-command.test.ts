@@ -19,11 +19,12 @@ import { Secret } from '../../src/secret.ts'
 import type { Visit } from '../../src/tenants/visits.ts'
 import { openSession } from '../placement/support.ts'
 import { testApp } from '../support/app.ts'
+import { excludes, like, sameRows, throwsLike } from '../support/like.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
 t.test('the arguments name one tenant; those behind -- are for psql', async (t) => {
-  t.same(parseConnectArgs(['acme']), {
+  t.strictSame(parseConnectArgs(['acme']), {
     tenant: 'acme',
     namespace: undefined,
     minutes: 15,
@@ -31,7 +32,7 @@ t.test('the arguments name one tenant; those behind -- are for psql', async (t) 
     prints: false,
     psqlArgs: [],
   })
-  t.same(
+  t.strictSame(
     parseConnectArgs([
       '--write',
       'acme',
@@ -63,7 +64,7 @@ t.test('the arguments name one tenant; those behind -- are for psql', async (t) 
     [['a', '--minutes', '1.5'], /from 1 to 480/],
     [['a', '--password', 'x'], /Unknown option/],
   ] as const) {
-    t.throws(() => parseConnectArgs(args), { message })
+    throwsLike(t, () => parseConnectArgs(args), { message })
   }
 })
 
@@ -80,7 +81,7 @@ const VISIT: Visit = {
 }
 
 t.test('a login is settings that libpq reads, and psql gets none of our secrets', async (t) => {
-  t.same(visitEnvironment(VISIT), {
+  t.strictSame(visitEnvironment(VISIT), {
     PGHOST: 'db.example',
     PGPORT: '5433',
     PGDATABASE: 'app',
@@ -97,7 +98,7 @@ t.test('a login is settings that libpq reads, and psql gets none of our secrets'
     OPERATOR_KEY: 'z',
     PGUSER: 'me',
   })
-  t.match(env, { HOME: '/h', PGUSER: 'tc_1' })
+  like(t, env, { HOME: '/h', PGUSER: 'tc_1' })
   for (const name of ['DATABASE_URL', 'VAULT_KEYS', 'OPERATOR_KEY']) t.notOk(name in env)
 })
 
@@ -209,7 +210,7 @@ t.test('psql sees one tenant, whatever its placement, and the login is gone afte
       t.match(stderr, /^\{.*"a person was given a login to a tenant".*\n?/m)
       t.match(stderr, /, read only, as tc_[0-9a-f]{8}_[0-9a-f]{32} until /)
     }
-    t.same(await visitors(), [])
+    sameRows(t, await visitors(), [])
   }
   for (const [tenant, name] of tenants) {
     // The same without psql: what is printed is a login.
@@ -222,7 +223,7 @@ t.test('psql sees one tenant, whatever its placement, and the login is gone afte
     url.password = printed.PGPASSWORD
     t.equal(printed.PGPORT, url.port)
     const session = await openSession(t, url.href, { options: printed.PGOPTIONS })
-    t.same(await session.query(sql`select first_name from users`), [{ first_name: name }])
+    sameRows(t, await session.query(sql`select first_name from users`), [{ first_name: name }])
   }
   t.equal((await visitors()).length, 3, 'a printed login stays until its time is over')
 })
@@ -245,8 +246,8 @@ t.test('psql gets its arguments, and the password in its environment alone', asy
   t.equal(status, 3, 'its status is that of psql')
   t.match(stdout, /^args: -c select 1\n/)
   t.match(stdout, /^PGPASSWORD=.{43}$/m)
-  t.notMatch(stdout, /VAULT_KEYS|OPERATOR_KEY|DATABASE_URL/)
-  t.same(await visitors(), [])
+  excludes(t, stdout, /VAULT_KEYS|OPERATOR_KEY|DATABASE_URL/)
+  sameRows(t, await visitors(), [])
 })
 
 t.test('SIGTERM ends psql, SIGINT does not, and the login is dropped in any case', async (t) => {
@@ -260,7 +261,7 @@ t.test('SIGTERM ends psql, SIGINT does not, and the login is dropped in any case
   child.kill('SIGINT')
   child.kill('SIGTERM')
   t.equal((await ended).status, 7)
-  t.same(await visitors(), [])
+  sameRows(t, await visitors(), [])
 })
 
 t.test('who is not there, or going, gets no visitor', async (t) => {
@@ -278,7 +279,7 @@ t.test('who is not there, or going, gets no visitor', async (t) => {
   await operator({ method: 'DELETE', url: `/v1/tenants/${id}` })
   while ((await lessor.tenants.get(id)).status !== 'deleted')
     await new Promise((resolve) => setImmediate(resolve))
-  t.same(await visitors(), [], 'a tenant that is deleted takes its visitors along')
+  sameRows(t, await visitors(), [], 'a tenant that is deleted takes its visitors along')
   const gone = await run(undefined, id)
   t.match(gone.stderr, /A tenant that is deleted cannot be visited\. \(TENANT_STATUS_CONFLICT\)/)
 })
@@ -293,8 +294,8 @@ t.test('a login whose time is over is dropped by the next visit, and by the serv
   await run(undefined, 'small')
   const after = await visitors()
   t.equal(after.length, 1)
-  t.notSame(after, before)
+  t.strictNotSame(after, before)
   await expire()
   await lessor.tenants.recover()
-  t.same(await visitors(), [])
+  sameRows(t, await visitors(), [])
 })

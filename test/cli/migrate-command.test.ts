@@ -7,6 +7,7 @@ import { ControlDatabase } from '../../src/control/control-database.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { appFolder, environment, hasTable, NOTES, onboard, openFleetHouse } from '../fleet/house.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, sameRows } from '../support/like.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
@@ -35,13 +36,13 @@ t.test(
     const { name } = await lessor.tenants.get(id)
     const lessorCommand = (...args: string[]) => lessorMigrate(t, plan, args)
     const preview = await lessorCommand('--dry-run', '--tenant', name)
-    t.same(preview.out.split('\n'), [
+    t.strictSame(preview.out.split('\n'), [
       'shared tables of default: would run 000002-notes',
       `${name} on default: would run 000002-notes`,
       '',
     ])
     t.equal(await hasTable(lessor, id, 'notes'), false, 'a dry run changes nothing')
-    t.match(await lessorCommand('--tenant', name, '--canary', name), {
+    like(t, await lessorCommand('--tenant', name, '--canary', name), {
       status: 0,
       out: /^Every tenant is at version 2: 1 migrated, in [\d.]+ s\.\n$/,
       errors: [
@@ -53,14 +54,14 @@ t.test(
     })
     t.equal(await hasTable(lessor, id, 'notes'), true)
     await lessor.control.query(sql`update lessor.tenants set schema_version = null where id = ${id}`)
-    t.match(await lessorCommand('--max-failures', '0'), { status: 0, out: /: 1 migrated/ })
+    like(t, await lessorCommand('--max-failures', '0'), { status: 0, out: /: 1 migrated/ })
     t.equal((await lessor.tenants.get(id)).schemaVersion, 2, 'what the ledger says is found out')
-    t.match(await lessorCommand('--tenant', 'nobody'), {
+    like(t, await lessorCommand('--tenant', 'nobody'), {
       status: 1,
       out: '',
       errors: /^lessor migrate: There is no tenant "nobody" that lives\. \(TENANT_NOT_FOUND\)\n$/,
     })
-    t.match(await lessorCommand('--concurrency', 'many'), { status: 2, out: '' })
+    like(t, await lessorCommand('--concurrency', 'many'), { status: 2, out: '' })
   },
 )
 
@@ -69,21 +70,21 @@ t.test(
   async (t) => {
     const { url } = await testDatabase(t)
     const plan = { url, appFiles: await appFolder(t, {}) }
-    t.match(await lessorMigrate(t, plan, ['--dry-run']), {
+    like(t, await lessorMigrate(t, plan, ['--dry-run']), {
       status: 1,
       out: '',
       errors: 'lessor migrate: The control database is older than this version of Lessor\n',
     })
     const db = new ControlDatabase({ url })
     t.teardown(() => db.close())
-    t.same(await db.query(sql`select to_regnamespace('lessor') as schema`), [{ schema: null }])
+    sameRows(t, await db.query(sql`select to_regnamespace('lessor') as schema`), [{ schema: null }])
   },
 )
 
 t.test('on a new installation the command makes everything ready', async (t) => {
   const { url } = await testDatabase(t)
   const plan = { url, appFiles: await appFolder(t, { '000002-notes.sql': NOTES }) }
-  t.match(await lessorMigrate(t, plan, []), {
+  like(t, await lessorMigrate(t, plan, []), {
     status: 0,
     out: /^Every tenant is at version 2: 0 migrated/,
     errors: /shared tables of default: 000001-users, 000002-notes\n$/,

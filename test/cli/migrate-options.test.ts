@@ -1,8 +1,9 @@
 import t from 'tap'
 import { parseMigrateArgs } from '../../src/cli/migrate-options.ts'
+import { throwsLike } from '../support/like.ts'
 
 t.test('without arguments the whole fleet is migrated, with care', async (t) => {
-  t.same(parseMigrateArgs([]), {
+  t.strictSame(parseMigrateArgs([]), {
     servers: [],
     placements: [],
     tenants: [],
@@ -29,7 +30,7 @@ t.test('every flag is read, in any order', async (t) => {
     ...['--pause-seconds', '60', '--concurrency', '8', '--server-concurrency', '3', '--attempts', '2'],
     ...['--lock-timeout-ms', '500', '--max-failures', '3', '--dry-run', '--json'],
   ])
-  t.same(options, {
+  t.strictSame(options, {
     servers: ['one', 'two'],
     placements: ['schema'],
     tenants: ['acme'],
@@ -57,11 +58,11 @@ for (const [args, message] of [
   [['--placement', 'shema'], '--placement must be one of row, role, schema, database.'],
 ] as const) {
   t.test(`"${args.join(' ')}" is refused, saying why`, async (t) => {
-    t.throws(() => parseMigrateArgs(args), { name: 'UsageError', message })
+    throwsLike(t, () => parseMigrateArgs(args), { name: 'UsageError', message })
   })
 }
 
 t.test('an unknown flag and a stray word are refused', async (t) => {
-  t.throws(() => parseMigrateArgs(['--wave']), { code: 'ERR_PARSE_ARGS_UNKNOWN_OPTION' })
-  t.throws(() => parseMigrateArgs(['now']), { code: 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL' })
+  throwsLike(t, () => parseMigrateArgs(['--wave']), { code: 'ERR_PARSE_ARGS_UNKNOWN_OPTION' })
+  throwsLike(t, () => parseMigrateArgs(['now']), { code: 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL' })
 })

@@ -2,6 +2,7 @@ import { Writable } from 'node:stream'
 import t from 'tap'
 import { migrateView } from '../../src/cli/migrate-view.ts'
 import type { FleetReport, FleetTenant, Outcome } from '../../src/fleet/fleet.ts'
+import { includes, like } from '../support/like.ts'
 
 class Text extends Writable {
   text = ''
@@ -70,7 +71,7 @@ t.test('a log has a line for what matters, and the report says what to do next',
   view.event({ kind: 'stopping', reason: 'failures', underWay: 2 })
   view.close()
   view.report(REPORT)
-  t.same(stderr.text.split('\n'), [
+  t.strictSame(stderr.text.split('\n'), [
     'Tenants to be brought to version 2: 3; 0 may fail.',
     'shared tables of one: 000002-notes',
     'canaries: 1',
@@ -81,11 +82,11 @@ t.test('a log has a line for what matters, and the report says what to do next',
     'stopping: more tenants failed than --max-failures allows; 2 under way will end',
     '',
   ])
-  t.match(stdout.text, 'Stopped after 2.3 s: more tenants failed than --max-failures allows.')
-  t.match(stdout.text, '1 migrated, 1 failed, 1 not done.')
-  t.match(stdout.text, `Acme (${TENANT.id}): 55P03 after 5 tries`)
-  t.match(stdout.text, 'held a lock for longer than --lock-timeout-ms')
-  t.match(stdout.text, 'run the same command again')
+  includes(t, stdout.text, 'Stopped after 2.3 s: more tenants failed than --max-failures allows.')
+  includes(t, stdout.text, '1 migrated, 1 failed, 1 not done.')
+  includes(t, stdout.text, `Acme (${TENANT.id}): 55P03 after 5 tries`)
+  includes(t, stdout.text, 'held a lock for longer than --lock-timeout-ms')
+  includes(t, stdout.text, 'run the same command again')
 })
 
 t.test('a run that goes on says how many are left, and why one that was stopped did', async (t) => {
@@ -103,14 +104,14 @@ t.test('a run that goes on says how many are left, and why one that was stopped 
   for (const reason of ['canary', 'server', 'interrupted', 'taken over', 'incomplete'] as const) {
     stdout.text = ''
     view.report({ ...REPORT, reason, failures: [], counts: { ...COUNTS, skipped: 2 } })
-    t.match(stdout.text, reasons[reason])
-    t.match(stdout.text, ', 2 deleted meanwhile.')
+    includes(t, stdout.text, reasons[reason])
+    includes(t, stdout.text, ', 2 deleted meanwhile.')
     t.match(stdout.text, /un the same command again/)
   }
   stdout.text = ''
   const mismatch = { id: 'one', name: 'shared tables of one', error: 'MIGRATION_MISMATCH', attempts: 1 }
   view.report({ ...REPORT, reason: 'server', failures: [mismatch] })
-  t.match(stdout.text, 'Put the changed file back.')
+  includes(t, stdout.text, 'Put the changed file back.')
 })
 
 t.test('a run that is through says so in one line', async (t) => {
@@ -127,8 +128,8 @@ t.test('somebody who watches sees a bar, and above it what matters', async (t) =
   view.event({ kind: 'tenant', tenant: TENANT, canary: false, outcome: FAILED })
   view.close()
   view.close()
-  t.match(stderr.text, '66% 2/3 tenants, 1 failed')
-  t.match(stderr.text, 'eu/Acme: failed, 55P03 after 5 tries')
+  includes(t, stderr.text, '66% 2/3 tenants, 1 failed')
+  includes(t, stderr.text, 'eu/Acme: failed, 55P03 after 5 tries')
   t.equal(stdout.text, '')
 })
 
@@ -145,7 +146,8 @@ t.test('programs get a line of JSON for each event', async (t) => {
   view.report(REPORT)
   view.close()
   t.equal(stderr.text, '')
-  t.match(
+  like(
+    t,
     stdout.text
       .trimEnd()
       .split('\n')
@@ -170,7 +172,7 @@ t.test('a dry run in words tells what would run, and what cannot be told', async
   view.preview({ server: 'one', tenant: TENANT, wouldRun: ['000002-a', '000003-b'], error: null })
   view.preview({ server: 'one', tenant: TENANT, wouldRun: [], error: 'SERVER_UNAVAILABLE' })
   view.close()
-  t.same(stdout.text.split('\n'), [
+  t.strictSame(stdout.text.split('\n'), [
     'shared tables of one: nothing to do',
     'eu/Acme on one: would run 000002-a, 000003-b',
     'eu/Acme on one: cannot be told, SERVER_UNAVAILABLE',

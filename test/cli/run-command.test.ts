@@ -33,7 +33,7 @@ function failing(error: unknown): Command {
 t.test('the first command is what no argument means, and a command gets what stands after it', async (t) => {
   t.equal(await runCommand(COMMANDS, [], testIo()), 0)
   t.equal(await runCommand(COMMANDS, ['tenants', 'create', '--count', '2'], testIo()), 1)
-  t.same(calls, [['serve'], ['tenants', 'create', '--count', '2']])
+  t.strictSame(calls, [['serve'], ['tenants', 'create', '--count', '2']])
   t.equal(findCommand(COMMANDS, undefined)?.name, 'serve')
   t.equal(findCommand(COMMANDS, 'nothing'), undefined)
 })
@@ -59,7 +59,7 @@ t.test('help lists the commands, and says how one is used', async (t) => {
 t.test('--help behind -- is for the program that a command runs', async (t) => {
   calls.length = 0
   await runCommand(COMMANDS, ['tenants', '--', '--help'], testIo())
-  t.same(calls, [['tenants', '--', '--help']])
+  t.strictSame(calls, [['tenants', '--', '--help']])
 })
 
 t.test('the version is that of package.json', async (t) => {

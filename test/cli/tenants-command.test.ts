@@ -7,6 +7,7 @@ import type { BatchRecord } from '../../src/tenants/batch.ts'
 import type { CreateTenants } from '../../src/tenants/parse-batch.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike } from '../support/like.ts'
 import { testIo } from './io.ts'
 
 const NO_INPUT = Readable.from([])
@@ -17,16 +18,16 @@ function parse(...args: string[]): Promise<TenantsOptions> {
 }
 
 t.test('names come from the arguments, a file, standard input, or a count', async (t) => {
-  t.same([...(await parse('acme', 'beta')).names.all], ['acme', 'beta'])
+  t.strictSame([...(await parse('acme', 'beta')).names.all], ['acme', 'beta'])
   const directory = t.testdir({ 'names.txt': 'acme\n\n  beta\r\n' })
   const file = await parse('--file', `${directory}/names.txt`)
-  t.same([...file.names.all], ['acme', '  beta'])
+  t.strictSame([...file.names.all], ['acme', '  beta'])
   t.equal(file.names.total, 2)
   const piped = await parseTenantsArgs(['create', '--file', '-'], Readable.from(['one\ntw', 'o\n']), NEVER)
-  t.same([...piped.names.all], ['one', 'two'])
+  t.strictSame([...piped.names.all], ['one', 'two'])
   const counted = await parse('--count', '3', '--prefix', 'x-')
-  t.same([...counted.names.all], ['x-000001', 'x-000002', 'x-000003'])
-  t.same([...counted.names.all].length, 3, 'also a second time')
+  t.strictSame([...counted.names.all], ['x-000001', 'x-000002', 'x-000003'])
+  t.strictSame([...counted.names.all].length, 3, 'also a second time')
   t.equal((await parse('--count', '10000000')).names.total, 10_000_000)
 })
 
@@ -42,8 +43,8 @@ t.test('the rest says where they belong', async (t) => {
     '--batch',
     '7',
   )
-  t.match(options, { namespace: 'shop', server: 'two', labels: { zone: 'a=b' }, batch: 7 })
-  t.match(await parse('acme'), { namespace: undefined, server: undefined, labels: undefined, batch: 1000 })
+  like(t, options, { namespace: 'shop', server: 'two', labels: { zone: 'a=b' }, batch: 7 })
+  like(t, await parse('acme'), { namespace: undefined, server: undefined, labels: undefined, batch: 1000 })
 })
 
 t.test('arguments that make no sense are refused before anything is made', async (t) => {
@@ -61,14 +62,14 @@ t.test('arguments that make no sense are refused before anything is made', async
     [['create', 'acme', 'be\u0007ta'], /name 2: The name must have no control characters/],
     [['create', '--nothing'], /Unknown option/],
   ] as const) {
-    await t.rejects(parseTenantsArgs(args, NO_INPUT, NEVER), { message })
+    await rejectsLike(t, parseTenantsArgs(args, NO_INPUT, NEVER), { message })
   }
   const directory = t.testdir({ 'names.txt': `acme\n\n${'x'.repeat(201)}\n` })
-  await t.rejects(parse('--file', `${directory}/names.txt`), {
+  await rejectsLike(t, parse('--file', `${directory}/names.txt`), {
     name: 'UsageError',
     message: /names\.txt, line 3: The name/,
   })
-  await t.rejects(parse('--file', `${directory}/none.txt`), { code: 'ENOENT' })
+  await rejectsLike(t, parse('--file', `${directory}/none.txt`), { code: 'ENOENT' })
 })
 
 /** A service that knows which names are taken, and answers as the real one does. */
@@ -94,7 +95,7 @@ t.test('they are made in batches, with a bar for who watches', async (t) => {
     await createTenants(service, await parse('--count', '25', '--batch', '10', '--namespace', 'shop'), io),
     0,
   )
-  t.same(
+  t.strictSame(
     service.calls.map(({ tenants, namespace }) => [tenants.length, namespace]),
     [
       [10, 'shop'],
@@ -139,7 +140,7 @@ t.test('an error ends it, with what was made until then', async (t) => {
     onboardBatch: () =>
       Promise.reject(new LessorError('NAMESPACE_NOT_FOUND', 'There is no namespace "none".')),
   }
-  await t.rejects(createTenants(service, await parse('acme'), io), { code: 'NAMESPACE_NOT_FOUND' })
+  await rejectsLike(t, createTenants(service, await parse('acme'), io), { code: 'NAMESPACE_NOT_FOUND' })
   t.match(io.out(), /^0 created/)
 })
 

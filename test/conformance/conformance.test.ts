@@ -8,6 +8,7 @@ import type { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { PLACEMENTS } from '../../src/tenants/tenant.ts'
 import { openAdmin } from '../placement/support.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { startTestServer } from '../support/server.ts'
 import { runConformance } from './conformance.ts'
 import { formatReport, hasPassed } from './report.ts'
@@ -52,7 +53,7 @@ t.test('a server of the tests carries all four placements, and is as it was afte
     signal: AbortSignal.timeout(580_000),
     onProgress: (message) => messages.push(message),
   })
-  t.same(
+  t.strictSame(
     report.placements.map((each) => [each.placement, each.carried, hasPassed(each)]),
     PLACEMENTS.map((placement) => [placement, true, true]),
     formatReport(report),
@@ -60,11 +61,16 @@ t.test('a server of the tests carries all four placements, and is as it was afte
   t.equal(report.passed, true)
   t.ok(report.placements.every(({ users }) => (users?.passed ?? 0) > 500))
   t.ok(report.placements.every(({ isolation }) => (isolation?.passed ?? 0) > 20))
-  t.match(messages, ['probe', 'row: users suite', 'row: isolation proof'])
+  const parts = ['row', 'role', 'schema', 'database'].flatMap((name) => [
+    `${name}: users suite`,
+    `${name}: isolation proof`,
+  ])
+  t.strictSame(messages, ['probe', ...parts, 'cleaning up'])
 
   t.match(report.database, /^lessor_conformance_[0-9a-f]{12}$/)
-  t.same(await admin.query(sql`select from pg_database where datname = ${report.database}`), [])
-  t.same(
+  sameRows(t, await admin.query(sql`select from pg_database where datname = ${report.database}`), [])
+  sameRows(
+    t,
     await admin.query(sql`select nspname from pg_namespace where nspname in ('app', 'lessor')`),
     [],
     'the database of the URL was not touched',
@@ -81,7 +87,7 @@ t.test('an administrator who may not make databases is told what that costs', as
     signal: AbortSignal.timeout(110_000),
   })
   t.equal(report.database, database(url), 'it works in the database that it was given')
-  t.match(report.placements, [{ placement: 'database', carried: false, reason: /CREATEDB/, users: null }])
+  like(t, report.placements, [{ placement: 'database', carried: false, reason: /CREATEDB/, users: null }])
   t.equal(report.passed, false, 'what was asked for by name has to be carried')
   t.match(formatReport(report), /database +not carried +- +- +-\n\ndatabase:\n {2}.*CREATEDB/)
 })
@@ -90,7 +96,7 @@ t.test('an administrator who may not make roles is told that nothing is carried'
   const { url } = await limitedAdmin(t, 'createdb')
   const control = await testDatabase(t)
   const report = await runConformance({ url, controlUrl: control.url, signal: AbortSignal.timeout(110_000) })
-  t.same(
+  t.strictSame(
     report.placements.map(({ carried }) => carried),
     PLACEMENTS.map(() => false),
   )
@@ -102,14 +108,19 @@ t.test('a database that has tables of the service is left alone', async (t) => {
   const { url } = await limitedAdmin(t, 'createrole')
   const [admin, control] = [openAdmin(t, url), await testDatabase(t)]
   await admin.script('create schema app; create table app.users (id integer)')
-  await t.rejects(
+  await rejectsLike(
+    t,
     runConformance({ url, controlUrl: control.url, signal: AbortSignal.timeout(110_000) }),
-    new UnusableTarget(
-      'The database of the URL has schema app or lessor already. Name an empty one, ' +
+    {
+      name: UnusableTarget.name,
+      message:
+        'The database of the URL has schema app or lessor already. Name an empty one, ' +
         'or an administrator who may make databases (CREATEDB).',
-    ),
+    },
   )
-  t.same(await admin.query(sql`select relname from pg_class where relname = 'users'`), [{ relname: 'users' }])
+  sameRows(t, await admin.query(sql`select relname from pg_class where relname = 'users'`), [
+    { relname: 'users' },
+  ])
 })
 
 t.test('a run that is stopped leaves nothing behind', async (t) => {
@@ -118,18 +129,20 @@ t.test('a run that is stopped leaves nothing behind', async (t) => {
   const roles = () => superuser.query(sql`select rolname from pg_roles order by 1`)
   const before = await roles()
   const stop = new AbortController()
-  await t.rejects(
+  await rejectsLike(
+    t,
     runConformance({
       url,
       controlUrl: control.url,
       signal: stop.signal,
       onProgress: (message) => message === 'role: users suite' && stop.abort(new Error('stopped')),
     }),
-    new Error('stopped'),
+    { message: 'stopped' },
   )
-  t.same(await admin.query(sql`select nspname from pg_namespace where nspname in ('app', 'lessor')`), [])
-  t.same(await roles(), before)
-  t.same(
+  sameRows(t, await admin.query(sql`select nspname from pg_namespace where nspname in ('app', 'lessor')`), [])
+  sameRows(t, await roles(), before)
+  sameRows(
+    t,
     await admin.query(sql`select has_database_privilege('public', current_database(), 'connect') as connect`),
     [{ connect: true }],
   )
@@ -138,11 +151,11 @@ t.test('a run that is stopped leaves nothing behind', async (t) => {
 t.test('the command says what it needs', async (t) => {
   const run = (...args: string[]) =>
     promisify(execFile)(process.execPath, [RUN, ...args], { env: { PATH: process.env.PATH } })
-  await t.rejects(run(), { code: 2, stderr: /Name the server: --url <url>/ })
-  await t.rejects(run('--url', 'postgres://x', '--placement', 'shard'), {
+  await rejectsLike(t, run(), { code: 2, stderr: /Name the server: --url <url>/ })
+  await rejectsLike(t, run('--url', 'postgres://x', '--placement', 'shard'), {
     code: 2,
     stderr: /There is no placement "shard"/,
   })
-  await t.rejects(run('--what'), { code: 2, stderr: /--what/ })
+  await rejectsLike(t, run('--what'), { code: 2, stderr: /--what/ })
   t.match((await run('--help')).stdout, /npm run conformance -- --url <url>/)
 })

@@ -2,10 +2,11 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { rejectsLike } from '../support/like.ts'
 import { inDatabase, registrationOf, Target } from './target.ts'
 
 t.test('a URL that cannot be used is told in a sentence', async (t) => {
-  await t.rejects(Target.open('postgres://me:hunter2%@localhost/data'), {
+  await rejectsLike(t, Target.open('postgres://me:hunter2%@localhost/data'), {
     name: 'UnusableTarget',
     message:
       'The password in the database URL has a % that begins no percent-encoded UTF-8 character; write %25 for a percent sign',

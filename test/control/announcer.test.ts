@@ -4,6 +4,7 @@ import { ControlDatabase } from '../../src/control/control-database.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { Listener } from '../../src/control/listener.ts'
 import { testDatabase } from '../support/database.ts'
+import { rejectsLike } from '../support/like.ts'
 import { until } from './helpers.ts'
 
 /** What is asked of a database that refuses while `isRefusing`, each statement as its text and values. */
@@ -73,7 +74,7 @@ t.test('and not at all when it rolls back', async (t) => {
     tx.announce('news', 'never')
     throw stop
   })
-  await t.rejects(broken, stop)
+  await rejectsLike(t, broken, stop)
   t.strictSame(await end(), ['end'])
 })
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t from 'tap'
 import { type GivenWay, parseDatabaseUrl, parseServerUrl } from '../../src/control/database-url.ts'
+import { excludes } from '../support/like.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lessor-url-'))
 t.teardown(() => rmSync(folder, { recursive: true }))
@@ -59,7 +60,7 @@ t.test('a database URL is read with everything percent-decoded', async (t) => {
   })
   const { password } = parseDatabaseUrl(url)
   t.equal(password.reveal(), 'p:w/')
-  t.notMatch(inspect(parseDatabaseUrl(url)), /p:w/)
+  excludes(t, inspect(parseDatabaseUrl(url)), /p:w/)
 })
 
 t.test('what a URL leaves out has its usual value', async (t) => {

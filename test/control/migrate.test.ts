@@ -9,6 +9,7 @@ import { ident, sql } from '../../src/pool/statement.ts'
 import { insertBlock } from '../../src/tenants/login-block-store.ts'
 import { findTenant } from '../../src/tenants/tenant-store.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 
 async function open(t: Test) {
   const { url } = await testDatabase(t)
@@ -28,10 +29,10 @@ t.test('the control migrations run once, and a second run does nothing', async (
   const { db } = await open(t)
   const migrations = await readMigrations()
   t.equal(await isMigrated(db, migrations), false)
-  t.same(await migrate(db, migrations), migrations)
+  sameRows(t, await migrate(db, migrations), migrations)
   t.equal(await isMigrated(db, migrations), true)
-  t.same(await migrate(db, migrations), [])
-  t.match(await db.query(sql`select name from lessor.namespaces`), [{ name: 'default' }])
+  sameRows(t, await migrate(db, migrations), [])
+  like(t, await db.query(sql`select name from lessor.namespaces`), [{ name: 'default' }])
 })
 
 t.test(
@@ -76,7 +77,7 @@ t.test('many services that start at once run each migration once', async (t) => 
   const starters = Array.from({ length: 6 }, () => new ControlDatabase({ url, statementTimeoutMs: 2_000 }))
   t.teardown(() => Promise.all(starters.map((db) => db.close())))
   const ran = await Promise.all(starters.map((db) => migrate(db, migrations)))
-  t.same(
+  t.strictSame(
     ran
       .flat()
       .map((each) => each.version)
@@ -84,7 +85,10 @@ t.test('many services that start at once run each migration once', async (t) => 
     [1, 2, 3],
   )
   const [db] = starters
-  t.same(await db?.query(sql`select version from ran order by version`), [{ version: 2 }, { version: 3 }])
+  sameRows(t, await db?.query(sql`select version from ran order by version`), [
+    { version: 2 },
+    { version: 3 },
+  ])
 })
 
 t.test('a migration that fails leaves nothing, and the next start runs it', async (t) => {
@@ -94,18 +98,18 @@ t.test('a migration that fails leaves nothing, and the next start runs it', asyn
     ...good,
     '000002-b.sql': 'create table b (id integer); select 1 / 0',
   })
-  await t.rejects(migrate(db, broken), { code: '22012' })
+  await rejectsLike(t, migrate(db, broken), { code: '22012' })
   t.equal(await isMigrated(db, broken), false)
-  t.match(await db.query(sql`select to_regclass('a') as a, to_regclass('b') as b`), [{ a: 'a', b: null }])
+  like(t, await db.query(sql`select to_regclass('a') as a, to_regclass('b') as b`), [{ a: 'a', b: null }])
   const mended = await files(t, { ...good, '000002-b.sql': 'create table b (id integer)' })
-  t.match(await migrate(db, mended), [{ version: 2 }])
+  like(t, await migrate(db, mended), [{ version: 2 }])
 })
 
 t.test('a file that changed after it ran is refused; other line ends are no change', async (t) => {
   const { db } = await open(t)
   await migrate(db, await files(t, { '000001-a.sql': 'select 1;\nselect 2' }))
-  t.same(await migrate(db, await files(t, { '000001-a.sql': 'select 1;\r\nselect 2' })), [])
-  await t.rejects(migrate(db, await files(t, { '000001-a.sql': 'select 3' })), {
+  sameRows(t, await migrate(db, await files(t, { '000001-a.sql': 'select 1;\r\nselect 2' })), [])
+  await rejectsLike(t, migrate(db, await files(t, { '000001-a.sql': 'select 3' })), {
     name: 'MigrationError',
     message: /000001-a was changed after it ran/,
   })
@@ -115,7 +119,7 @@ t.test('a database that is newer than the code is refused before anything runs',
   const { db } = await open(t)
   const first = { '000001-a.sql': 'select 1' }
   await migrate(db, await files(t, { ...first, '000002-newer.sql': 'select 2' }))
-  await t.rejects(migrate(db, await files(t, first)), {
+  await rejectsLike(t, migrate(db, await files(t, first)), {
     name: 'MigrationError',
     message: /has migration 000002-newer.*run a newer version/,
   })
@@ -127,17 +131,23 @@ t.test(
     const { db } = await open(t)
     const first = { '000001-a.sql': 'select 1' }
     await migrate(db, await files(t, { ...first, '000002-newer.sql': 'select 2' }))
-    t.same(await migrate(db, await files(t, first), { acceptsNewer: true }), [])
-    await t.rejects(migrate(db, await files(t, { '000001-a.sql': 'select 3' }), { acceptsNewer: true }), {
-      name: 'MigrationError',
-      message: /000001-a was changed after it ran/,
-    })
+    sameRows(t, await migrate(db, await files(t, first), { acceptsNewer: true }), [])
+    await rejectsLike(
+      t,
+      migrate(db, await files(t, { '000001-a.sql': 'select 3' }), { acceptsNewer: true }),
+      {
+        name: 'MigrationError',
+        message: /000001-a was changed after it ran/,
+      },
+    )
   },
 )
 
 t.test('files are numbered without gaps', async (t) => {
-  await t.rejects(files(t, { '000001-a.sql': '', '000003-b.sql': '' }), { message: /should be number 2/ })
-  await t.rejects(files(t, { '1-a.sql': '' }), { message: /should be number 1/ })
+  await rejectsLike(t, files(t, { '000001-a.sql': '', '000003-b.sql': '' }), {
+    message: /should be number 2/,
+  })
+  await rejectsLike(t, files(t, { '1-a.sql': '' }), { message: /should be number 1/ })
 })
 
 t.test('a role without rights of its own sees nothing of the control database', async (t) => {
@@ -156,13 +166,14 @@ t.test('a role without rights of its own sees nothing of the control database', 
     where c.relnamespace = 'lessor'::regnamespace and c.relkind in ('r', 'v', 'm', 'p', 'S')`)
   t.ok(tables.length >= 8)
   for (const { name } of tables) {
-    await t.rejects(
+    await rejectsLike(
+      t,
       walled.query(sql`select * from lessor.${ident(name)}`),
       { code: '42501', message: /schema lessor/ },
       name,
     )
     const [row] = await db.query(sql`
       select has_table_privilege(${role}, ${`lessor.${name}`}, 'select, insert, update, delete, truncate, references, trigger') as any`)
-    t.same(row, { any: false }, name)
+    t.strictSame(row, { any: false }, name)
   }
 })

@@ -6,6 +6,7 @@ import { ControlDatabase } from '../../src/control/control-database.ts'
 import { Nodes } from '../../src/control/nodes.ts'
 import { type Db, sql } from '../../src/pool/statement.ts'
 import { ServerShares } from '../../src/servers/server-shares.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { openControl, until } from './helpers.ts'
 
 const LEASE_MS = 900
@@ -204,18 +205,18 @@ t.test('what does not come out even goes to the oldest, and who is too much gets
   await one.nodes.start()
   await two.nodes.start()
   await until(() => one.limit() === 1, 'one each')
-  await t.rejects(three.nodes.start(), { code: 'POOL_SATURATED', message: /3 nodes share/ })
-  t.same(
+  await rejectsLike(t, three.nodes.start(), { code: 'POOL_SATURATED', message: /3 nodes share/ })
+  t.strictSame(
     nodes.map((node) => node.limit()),
     [1, 1, 0],
   )
-  t.same(three.told, ['waiting'])
+  t.strictSame(three.told, ['waiting'])
   t.equal(await granted(db), 2)
   const uneven = openNode(t, url, { budget: 2 })
   await three.nodes.stop()
   await one.nodes.stop()
   await uneven.nodes.start()
-  t.same([two.limit(), uneven.limit()], [1, 1])
+  t.strictSame([two.limit(), uneven.limit()], [1, 1])
 })
 
 t.test('where nodes are configured differently the smallest budget counts', async (t) => {
@@ -246,7 +247,7 @@ t.test('a node that cannot renew keeps what it has in use, and comes back to wha
   two.state.used = 3
   two.state.isCutOff = false
   await until(() => two.told.includes('heard'), 'it is heard again')
-  t.same(two.told, ['silent', 'heard'])
+  t.strictSame(two.told, ['silent', 'heard'])
   t.ok(two.state.used <= 2, 'what was not busy is closed')
   t.ok(one.limit() + two.limit() <= 12)
   one.state.busy = 0
@@ -282,7 +283,7 @@ t.test('after an outage nobody takes the others for dead before they could come 
   t.equal(one.limit(), 6, 'it has what it had, though the other is silent')
   two.state.isCutOff = false
   await until(() => two.told.includes('heard'), 'the second comes back')
-  t.same([one.limit(), two.limit()], [6, 6])
+  t.strictSame([one.limit(), two.limit()], [6, 6])
 })
 
 t.test('the sum of what nodes may open stays within the budget while they come and go', async (t) => {
@@ -330,12 +331,14 @@ t.test('operators see the live nodes with their shares', async (t) => {
   await until(() => one.limit() === 6 && two.limit() === 6, 'half each')
   await until(async () => (await one.nodes.list())[0]?.applied === 7n, 'how far it is')
   const list = await two.nodes.list()
-  t.match(list, [
+  like(t, list, [
     { id: one.nodes.id, name: 'test', shares: [{ server: 'default', granted: 6, used: 0 }] },
     { id: two.nodes.id, applied: 0n },
   ])
   t.ok(list.every(({ startedAt, heartbeatAt }) => startedAt <= heartbeatAt))
   await two.nodes.stop()
   t.equal((await one.nodes.list()).length, 1)
-  t.same(await db.query(sql`select count(*)::integer as count from lessor.server_shares`), [{ count: 1 }])
+  sameRows(t, await db.query(sql`select count(*)::integer as count from lessor.server_shares`), [
+    { count: 1 },
+  ])
 })

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { ControlDatabase } from '../../src/control/control-database.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike } from '../support/like.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
 
 async function behindProxy(t: Test) {
@@ -27,15 +28,16 @@ t.test('connections that fall silent for good are replaced, and whoever waits on
   const refused = { code: 'CONTROL_UNAVAILABLE' }
   // The first two have the silent connections; the third gets a new one in its turn.
   await Promise.all([
-    t.rejects(one(), refused),
-    t.rejects(
+    rejectsLike(t, one(), refused),
+    rejectsLike(
+      t,
       db.transaction((tx) => tx.query(sql`select 1`)),
       refused,
     ),
     t.resolves(db.ping()),
   ])
-  t.match(await one(), [{ one: 1 }])
-  t.match(await db.transaction((tx) => tx.query(sql`select 2 as two`)), [{ two: 2 }])
+  like(t, await one(), [{ one: 1 }])
+  like(t, await db.transaction((tx) => tx.query(sql`select 2 as two`)), [{ two: 2 }])
 })
 
 t.test('a connection that falls silent costs the others nothing', async (t) => {
@@ -43,7 +45,8 @@ t.test('a connection that falls silent costs the others nothing', async (t) => {
   const silent = Promise.withResolvers<void>()
   await db.transaction(async (tx) => {
     const [mine] = proxy.openings
-    const refused = t.rejects(
+    const refused = rejectsLike(
+      t,
       db.transaction(async (other) => {
         proxy.inflict({ kind: 'silence' }, (opening) => opening !== mine)
         silent.resolve()
@@ -56,7 +59,7 @@ t.test('a connection that falls silent costs the others nothing', async (t) => {
     await refused
     await tx.query(sql`insert into kept values (1)`)
   })
-  t.match(await db.query(sql`select id from kept`), [{ id: 1 }])
+  like(t, await db.query(sql`select id from kept`), [{ id: 1 }])
 })
 
 t.test('whoever waits for a connection that does not come free is told', async (t) => {
@@ -68,18 +71,19 @@ t.test('whoever waits for a connection that does not come free is told', async (
     await over.promise
     return tx.query(sql`select 1 as one`)
   })
-  await t.rejects(db.ping(), {
+  await rejectsLike(t, db.ping(), {
     code: 'CONTROL_UNAVAILABLE',
     cause: { code: 'CONNECT_TIMEOUT', message: 'All 1 connections were in use for 3500 ms.' },
   })
   over.resolve()
-  t.match(await holding, [{ one: 1 }], 'who has it goes on')
-  t.match(await db.query(sql`select 2 as two`), [{ two: 2 }], 'and its place is free again')
+  like(t, await holding, [{ one: 1 }], 'who has it goes on')
+  like(t, await db.query(sql`select 2 as two`), [{ two: 2 }], 'and its place is free again')
 })
 
 t.test('a transaction whose connection falls silent between two statements is told as well', async (t) => {
   const { proxy, db } = await behindProxy(t)
-  await t.rejects(
+  await rejectsLike(
+    t,
     db.transaction(async (tx) => {
       await tx.query(sql`select 1`)
       proxy.inflict({ kind: 'silence' }, () => true)
@@ -88,5 +92,5 @@ t.test('a transaction whose connection falls silent between two statements is to
     { code: 'CONTROL_UNAVAILABLE' },
   )
   await proxy.heal()
-  t.match(await db.query(sql`select 3 as three`), [{ three: 3 }])
+  like(t, await db.query(sql`select 3 as three`), [{ three: 3 }])
 })

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { EmbeddedInUse } from '../../src/embedded/errors.ts'
 import { startEmbedded } from '../../src/embedded/start-embedded.ts'
+import { rejectsLike, sameRows } from '../support/like.ts'
 import { withAdmin } from '../support/template.ts'
 import {
   answers,
@@ -22,7 +23,7 @@ t.test('a second start on the same folder says so, and the first is unharmed', a
   const directory = join(await makeFolder(t), 'postgres')
   const service = await startService(t, directory)
   const pid = await postmasterPid(directory)
-  await t.rejects(startEmbedded({ directory }), {
+  await rejectsLike(t, startEmbedded({ directory }), {
     name: 'EmbeddedInUse',
     directory,
     message: new RegExp(`in ${directory} is in use by another process \\(pid ${service.pid}\\)`),
@@ -57,7 +58,7 @@ t.test('what a killed service left running is taken over, with its data', async 
   t.match(heard.join(), /Took over/)
   t.equal(await isRunning(leftover), false)
   const rows = await withAdmin(server.url.reveal(), (sql) => sql`select answer from kept`)
-  t.same([...rows], [{ answer: 42 }])
+  sameRows(t, [...rows], [{ answer: 42 }])
 })
 
 t.test('a service that is killed while it makes its data is no obstacle', async (t) => {
@@ -68,7 +69,7 @@ t.test('a service that is killed while it makes its data is no obstacle', async 
   service.kill('SIGKILL')
   await exited
   t.ok(await answers(await start(t, directory)))
-  t.same(await drafts(directory), [])
+  t.strictSame(await drafts(directory), [])
 })
 
 t.test('a leftover is found in a folder that was moved', async (t) => {
@@ -91,7 +92,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       const pid = await postmasterPid(directory)
       // As the terminal does for Ctrl-C.
       process.kill(-service.pid, signal)
-      t.same(await service.end(), { output: ['answers after the signal'], code: 0 })
+      t.strictSame(await service.end(), { output: ['answers after the signal'], code: 0 })
       await ended(pid)
       t.equal(await isRunning(pid), false)
     },

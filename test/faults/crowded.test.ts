@@ -8,6 +8,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { type TestApp, type TestTenant, testApp } from '../support/app.ts'
+import { rejectsLike } from '../support/like.ts'
 import { withAdmin } from '../support/template.ts'
 import { eventually } from './eventually.ts'
 import { OwnServer } from './own-server.ts'
@@ -76,7 +77,8 @@ t.test('neighbours lose no request while others fill the table of locks', async 
   })
   await t.test('in a transaction of the caller nothing is sent again', async (t) => {
     for (const tenant of tenants) {
-      await t.rejects(
+      await rejectsLike(
+        t,
         pools.use(tenant.pool, new AbortController(), (db) =>
           db.transaction(async (tx) => {
             await tx.query(sql`
@@ -110,21 +112,26 @@ t.test('a statement that may have worked outside of its transaction is not sent 
     service.lessor.pools.use(tenant.pool, new AbortController(), (db) => db.query(statement))
   t.strictSame([...(await run(sql`select 1 as one`))], [{ one: 1 }])
   const release = await fillLocks(t, server)
-  await t.rejects(run(sql`do $$ begin perform pg_advisory_xact_lock(-7); end $$`), { code: '53200' })
+  await rejectsLike(t, run(sql`do $$ begin perform pg_advisory_xact_lock(-7); end $$`), { code: '53200' })
   t.equal(service.lessor.pools.counters().sentAgain, 0)
 
   const gone = new AbortController()
   const waiting = service.lessor.pools.use(tenant.pool, gone, (db) =>
     db.query(sql`select pg_advisory_xact_lock(-7)`),
   )
-  const refused = t.rejects(waiting, { code: 'CLIENT_CLOSED_REQUEST' }, 'a caller who goes ends the pause')
+  const refused = rejectsLike(
+    t,
+    waiting,
+    { code: 'CLIENT_CLOSED_REQUEST' },
+    'a caller who goes ends the pause',
+  )
   await eventually(() =>
     service.lessor.pools.counters().sentAgain > 0 ? undefined : 'nothing is sent again',
   )
   gone.abort()
   await refused
   // Longer than it is tried: what the server says is what the caller gets.
-  await t.rejects(run(sql`select pg_advisory_xact_lock(-7)`), { code: '53200' })
+  await rejectsLike(t, run(sql`select pg_advisory_xact_lock(-7)`), { code: '53200' })
   await release()
   t.equal((await run(sql`select pg_advisory_xact_lock(-7)`)).length, 1)
 })
@@ -163,7 +170,8 @@ t.test('a COMMIT that finds no room for locks gives its error, and nothing is se
   t.equal(statusCode, 503, body)
   t.equal(JSON.parse(body).code, 'DATABASE_OVERLOADED')
   t.equal(await tries(), 1)
-  await t.rejects(
+  await rejectsLike(
+    t,
     pools.use(own.pool, new AbortController(), (db) =>
       db.transaction((tx) =>
         tx.query(sql`insert into users (first_name, last_name) values ('Ada', 'Lovelace')`),
@@ -192,7 +200,7 @@ t.test("onboarding on a server that is full of a tenant's sessions says so, and 
     if (code !== undefined && code !== '53300') throw new Error(`a session was refused: ${code}`)
     isFull = code === '53300'
   }
-  await t.rejects(onboard(service, 'schema'), { code: 'SERVER_UNAVAILABLE', status: 503 })
+  await rejectsLike(t, onboard(service, 'schema'), { code: 'SERVER_UNAVAILABLE', status: 503 })
   const { records } = await lessor.tenants.list({ limit: 10 })
   t.strictSame(
     records.map(({ id }) => id),

@@ -6,6 +6,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { PLACEMENTS } from '../../src/tenants/tenant.ts'
 import { type TestTenant, testApp } from '../support/app.ts'
+import { rejectsLike } from '../support/like.ts'
 import { targetOf } from '../support/target.ts'
 import { withAdmin } from '../support/template.ts'
 import { eventually } from './eventually.ts'
@@ -54,20 +55,21 @@ async function replayed(): Promise<void> {
 }
 
 t.test('a standby is no server to log in to, alone or before the primary', async (t) => {
-  await t.rejects(openConnection(targetOf(standby.url), never), {
+  await rejectsLike(t, openConnection(targetOf(standby.url), never), {
     code: 'NO_PRIMARY',
     message: `No host of the server takes writes: ${standbyHost} is a standby.`,
   })
   const control = new ControlDatabase({ url: standby.url })
   t.teardown(() => control.close())
-  await t.rejects(control.ping(), { code: 'CONTROL_UNAVAILABLE', cause: { code: 'NO_PRIMARY' } })
+  await rejectsLike(t, control.ping(), { code: 'CONTROL_UNAVAILABLE', cause: { code: 'NO_PRIMARY' } })
 
   const { host, port } = targetOf(primary.url)
   const connection = await openConnection(targetOf(standby.url, { alternates: [{ host, port }] }), never)
   const [row] = (await connection.run(sql`select pg_is_in_recovery() as standby`).result) as readonly object[]
   t.strictSame({ ...row }, { standby: false })
   const slow = connection.run(sql`select pg_sleep(300)`)
-  const cancelled = t.rejects(
+  const cancelled = rejectsLike(
+    t,
     slow.result,
     { code: '57014' },
     'a cancel request goes to the host of its session',
@@ -119,7 +121,8 @@ t.test('tenants of all placements are served on after a failover that breaks no 
         }),
     })
   }
-  await t.rejects(
+  await rejectsLike(
+    t,
     service.lessor.servers.register({
       name: 'standby',
       url: new Secret(standby.url.replace('127.0.0.1', 'localhost')),

@@ -3,6 +3,7 @@ import type { Clock } from '../../src/clock.ts'
 import type { Environment } from '../../src/config.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { type TestApp, type TestTenant, testApp } from '../support/app.ts'
+import { like } from '../support/like.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 import { withAdmin } from '../support/template.ts'
 import { eventually } from './eventually.ts'
@@ -135,7 +136,7 @@ export class Stage {
     t.strictSame(traffic.odd, [], 'every 503 says when to come back')
     const { entries, ...gauges } = await this.settled()
     t.equal(entries.ready, this.tenants.length, 'every tenant has its entry')
-    t.match(gauges, { leases: 0, waiting: 0, breakers: NO_PROBE }, 'nothing is under way')
+    like(t, gauges, { leases: 0, waiting: 0, breakers: NO_PROBE }, 'nothing is under way')
     await eventually(() => this.#paused())
     await this.#judgeWrites(t, traffic)
   }

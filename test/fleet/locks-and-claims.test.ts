@@ -3,6 +3,7 @@ import { LessorError } from '../../src/errors.ts'
 import type { FleetEvent } from '../../src/fleet/fleet.ts'
 import { FleetBusyError } from '../../src/fleet/run-claim.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { asTenant, hasTable, lines, migrate, NOTES, onboard, request, stage, withTenant } from './house.ts'
 
 t.test(
@@ -36,14 +37,14 @@ t.test(
     ) {
       requests++
     }
-    t.same(await report, [{ count: 1 }], 'the long transaction was not hurt')
-    t.match((await migrating).report, { state: 'finished', counts: { done: 1 } })
+    sameRows(t, await report, [{ count: 1 }], 'the long transaction was not hurt')
+    like(t, (await migrating).report, { state: 'finished', counts: { done: 1 } })
     t.ok(retries.length >= 2)
     t.ok(retries.every((error) => error === '55P03'))
     t.ok(requests >= 2, 'requests went through in between')
-    t.match(await asTenant(now, id, sql`select note from users`), [{ note: null }])
+    like(t, await asTenant(now, id, sql`select note from users`), [{ note: null }])
     const [row] = await next.control.query(sql`select attempts, error from lessor.fleet_tenants`)
-    t.match(row, { attempts: retries.length + 1, error: null })
+    like(t, row, { attempts: retries.length + 1, error: null })
   },
 )
 
@@ -57,15 +58,15 @@ t.test('a lock on shared tables is not waited for any longer, and stops the run'
       return migrate(next, asked)
     }),
   )
-  t.same(lines(stopped.events), ['begin 1', 'server failed ', 'stopping server'])
-  t.match(stopped.report, {
+  t.strictSame(lines(stopped.events), ['begin 1', 'server failed ', 'stopping server'])
+  like(t, stopped.report, {
     state: 'stopped',
     reason: 'server',
     counts: { pending: 1 },
     failures: [{ id: 'default', error: '55P03', attempts: 2 }],
   })
   t.equal((await now.tenants.get(own)).schemaVersion, 1)
-  t.match((await migrate(next, asked)).report, { state: 'finished', counts: { done: 1 } })
+  like(t, (await migrate(next, asked)).report, { state: 'finished', counts: { done: 1 } })
 })
 
 t.test(
@@ -83,7 +84,7 @@ t.test(
       select pg_terminate_backend(pid) from pg_stat_activity
       where starts_with(usename, ${`tm_${id.replaceAll('-', '')}`}) and query like '%pg_sleep%'`)
     while ((await end()).length === 0) await new Promise(setImmediate)
-    t.match((await migrating).report, { state: 'finished', counts: { done: 1 } })
+    like(t, (await migrating).report, { state: 'finished', counts: { done: 1 } })
     t.equal(retries.length, 1)
     t.match(retries[0], /^(57P01|08...|SERVER_UNAVAILABLE)$/)
     t.equal(await hasTable(now, id, 'notes'), true)
@@ -100,7 +101,7 @@ t.test('two at once: the second one is refused', async (t) => {
     },
   })
   t.type(await second, FleetBusyError)
-  t.match(report, { state: 'finished' })
+  like(t, report, { state: 'finished' })
 })
 
 t.test('a run whose claim another process has taken begins nobody new', async (t) => {
@@ -118,8 +119,8 @@ t.test('a run whose claim another process has taken begins nobody new', async (t
     }),
   )
   const went = await migrating
-  t.same(went?.order, [first])
-  t.match(went?.report, { state: 'stopped', reason: 'taken over', counts: { done: 0, pending: 2 } })
+  t.strictSame(went?.order, [first])
+  like(t, went?.report, { state: 'stopped', reason: 'taken over', counts: { done: 0, pending: 2 } })
   t.equal((await now.tenants.get(first)).schemaVersion, 2, 'what happened is known all the same')
 })
 
@@ -138,9 +139,9 @@ t.test('when the control database is away the run ends, and the next one finds w
   const onEvent = ({ kind }: FleetEvent) => {
     if (kind === 'tenant') isAway = true
   }
-  await t.rejects(migrate(next, asked, { onEvent }), { code: 'CONTROL_UNAVAILABLE' })
+  await rejectsLike(t, migrate(next, asked, { onEvent }), { code: 'CONTROL_UNAVAILABLE' })
   isAway = false
   const { order, report } = await migrate(next, asked)
-  t.match(report, { state: 'finished', counts: { done: 3, failed: 0 } })
-  t.same([...order].sort(), ids.slice(0, 2).sort(), 'the two that were under way had their turn again')
+  like(t, report, { state: 'finished', counts: { done: 3, failed: 0 } })
+  t.strictSame([...order].sort(), ids.slice(0, 2).sort(), 'the two that were under way had their turn again')
 })

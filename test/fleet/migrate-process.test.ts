@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, sameRows } from '../support/like.ts'
 import { appFolder, databaseOf, environment, NOTES, onboard, openFleetHouse } from './house.ts'
 import type { MigratePlan } from './migrate-process.ts'
 
@@ -71,11 +72,12 @@ t.test('killed half-way through twelve tenants and run again, each is migrated e
 
   const resumed = await runUntilNotBusy(t, plan)
   t.equal(resumed.status, 0, resumed.errors)
-  t.match(resumed.lines.at(0), { event: 'begin', resumed: true, counts: left })
-  t.match(resumed.lines.at(-1), { event: 'report', state: 'finished', counts: { done: 12, pending: 0 } })
+  like(t, resumed.lines.at(0), { event: 'begin', resumed: true, counts: left })
+  like(t, resumed.lines.at(-1), { event: 'report', state: 'finished', counts: { done: 12, pending: 0 } })
   const runs = await admin.query(sql`
     select schema::text, count(*)::integer as runs from public.runs where schema <> 'app' group by schema order by 1`)
-  t.same(
+  sameRows(
+    t,
     runs,
     ids
       .map(databaseOf)
@@ -85,7 +87,7 @@ t.test('killed half-way through twelve tenants and run again, each is migrated e
   const ledger = await admin.query(sql`
     select count(*)::integer as rows, count(distinct schema_name)::integer as tenants
     from lessor.schema_migrations where version = 2`)
-  t.same(ledger, [{ rows: 12, tenants: 12 }])
+  sameRows(t, ledger, [{ rows: 12, tenants: 12 }])
   for (const id of ids) t.equal((await lessor.tenants.get(id)).schemaVersion, 2)
 })
 
@@ -94,11 +96,11 @@ t.test('SIGTERM ends what is under way and leaves the rest for the next go', asy
   await onboard(t, lessor, 'schema', 'schema', 'schema', 'schema')
   const stopped = await run(t, { ...plan, ends: { signal: 'SIGTERM', after: 1 } })
   t.equal(stopped.status, 1, stopped.errors)
-  t.match(stopped.lines.at(-1), { event: 'report', state: 'stopped', reason: 'interrupted' })
+  like(t, stopped.lines.at(-1), { event: 'report', state: 'stopped', reason: 'interrupted' })
   const [row] = await lessor.control.query(sql`
     select state, reason, claimed_until <= clock_timestamp() as free from lessor.fleet_runs`)
-  t.same(row, { state: 'stopped', reason: 'interrupted', free: true })
+  t.strictSame(row, { state: 'stopped', reason: 'interrupted', free: true })
   const resumed = await run(t, plan)
   t.equal(resumed.status, 0, resumed.errors)
-  t.match(resumed.lines.at(-1), { event: 'report', state: 'finished', counts: { done: 4 } })
+  like(t, resumed.lines.at(-1), { event: 'report', state: 'finished', counts: { done: 4 } })
 })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { sql } from '../../src/pool/statement.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { asTenant, hasTable, lines, migrate, NOTES, onboard, request, stage } from './house.ts'
 
 t.test('shared tables come first, then the newest tenant, then the others in waves that grow', async (t) => {
@@ -10,7 +11,7 @@ t.test('shared tables come first, then the newest tenant, then the others in wav
   t.equal((await now.tenants.get(shared)).schemaVersion, null)
   t.equal(await next.fleet.countBehind(), 4)
   const { events, order, report } = await migrate(next, request({ waveSize: 1, serverConcurrency: 1 }))
-  t.same(lines(events), [
+  t.strictSame(lines(events), [
     'begin 4',
     'server done 000002-notes',
     'canaries 1',
@@ -22,7 +23,7 @@ t.test('shared tables come first, then the newest tenant, then the others in wav
     'schema done 000002-notes',
   ])
   t.equal(order[0], newest)
-  t.match(report, {
+  like(t, report, {
     state: 'finished',
     reason: null,
     target: 2,
@@ -34,11 +35,11 @@ t.test('shared tables come first, then the newest tenant, then the others in wav
     t.equal((await now.tenants.get(id)).schemaVersion, 2)
   }
   await asTenant(now, own, sql`insert into notes (text) values ('mine')`)
-  t.same(await asTenant(now, oldest, sql`select text from notes`), [])
+  sameRows(t, await asTenant(now, oldest, sql`select text from notes`), [])
   t.equal(await next.fleet.countBehind(), 0)
   const again = await migrate(next)
-  t.same(lines(again.events), ['begin 0', 'server done '])
-  t.match(again.report, { state: 'finished', counts: { done: 0 } })
+  t.strictSame(lines(again.events), ['begin 0', 'server done '])
+  like(t, again.report, { state: 'finished', counts: { done: 0 } })
 })
 
 t.test('a dry run tells for each what would run, and changes nothing', async (t) => {
@@ -54,14 +55,14 @@ t.test('a dry run tells for each what would run, and changes nothing', async (t)
     new AbortController().signal,
   )
   const files = ['000002-notes', '000003-more']
-  t.same(previews, [
+  t.strictSame(previews, [
     [undefined, files, null],
     [ids[2], files, null],
     [ids[0], files, null],
   ])
   for (const id of ids) t.equal(await hasTable(now, id, 'notes'), false)
   t.equal(await next.fleet.countBehind(), 2)
-  t.same(await next.control.query(sql`select from lessor.fleet_runs`), [], 'there is no run of it')
+  sameRows(t, await next.control.query(sql`select from lessor.fleet_runs`), [], 'there is no run of it')
 })
 
 t.test('filters say whom a run is for', async (t) => {
@@ -69,23 +70,23 @@ t.test('filters say whom a run is for', async (t) => {
   const [first = '', second = '', third = ''] = await onboard(t, now, 'schema', 'database', 'schema')
   const only = async (filter: object) =>
     migrate(next, { ...request(), filter: { ...request().filter, ...filter } })
-  t.same((await only({ tenants: [third] })).order, [third])
-  t.same((await only({ placements: ['database'], servers: ['default'] })).order, [second])
-  t.same((await only({})).order, [first])
-  await t.rejects(only({ servers: ['nowhere'] }), { code: 'SERVER_NOT_FOUND' })
+  t.strictSame((await only({ tenants: [third] })).order, [third])
+  t.strictSame((await only({ placements: ['database'], servers: ['default'] })).order, [second])
+  t.strictSame((await only({})).order, [first])
+  await rejectsLike(t, only({ servers: ['nowhere'] }), { code: 'SERVER_NOT_FOUND' })
 })
 
 t.test('a tenant is found by its id, or by a name that only it has', async (t) => {
   const { now, next } = await stage(t)
   const [own = '', shared = ''] = await onboard(t, now, 'schema', 'role')
   const { name } = await now.tenants.get(own)
-  t.match(await next.fleet.find(own), { id: own, placement: 'schema' })
-  t.match(await next.fleet.find(` ${name.toUpperCase()} `), { id: own })
-  await t.rejects(next.fleet.find(shared), { code: 'INVALID_REQUEST', message: /placement role/ })
-  await t.rejects(next.fleet.find('nobody'), { code: 'TENANT_NOT_FOUND' })
+  like(t, await next.fleet.find(own), { id: own, placement: 'schema' })
+  like(t, await next.fleet.find(` ${name.toUpperCase()} `), { id: own })
+  await rejectsLike(t, next.fleet.find(shared), { code: 'INVALID_REQUEST', message: /placement role/ })
+  await rejectsLike(t, next.fleet.find('nobody'), { code: 'TENANT_NOT_FOUND' })
   await now.namespaces.create('second')
   const twin = await now.tenants.onboard({ name, namespace: 'second' })
-  await t.rejects(next.fleet.find(name), {
+  await rejectsLike(t, next.fleet.find(name), {
     code: 'INVALID_REQUEST',
     message: new RegExp(`${twin.tenant.id} in second`),
   })

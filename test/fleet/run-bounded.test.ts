@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { runBounded } from '../../src/fleet/run-bounded.ts'
+import { rejectsLike } from '../support/like.ts'
 
 interface Item {
   readonly server: string
@@ -55,10 +56,10 @@ t.test('items of a busy server let those of others pass', async (t) => {
       await gate.promise
     },
   )
-  t.same(began, ['a1', 'b1'])
+  t.strictSame(began, ['a1', 'b1'])
   gate.resolve()
   await running
-  t.same(began, ['a1', 'b1', 'a2'])
+  t.strictSame(began, ['a1', 'b1', 'a2'])
 })
 
 t.test('once nothing more may begin, what is under way ends', async (t) => {
@@ -73,7 +74,7 @@ t.test('once nothing more may begin, what is under way ends', async (t) => {
       ended.push(item)
     },
   )
-  t.same(ended, [1], 'the first one stopped it before the second began')
+  t.strictSame(ended, [1], 'the first one stopped it before the second began')
 })
 
 t.test('an error lets what is under way end and begins nothing more', async (t) => {
@@ -87,6 +88,6 @@ t.test('an error lets what is under way end and begins nothing more', async (t) 
       ended.push(item)
     },
   )
-  await t.rejects(running, { message: 'the first one failed' })
-  t.same(ended, [2])
+  await rejectsLike(t, running, { message: 'the first one failed' })
+  t.strictSame(ended, [2])
 })

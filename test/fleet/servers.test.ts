@@ -3,6 +3,7 @@ import type { FleetFilter } from '../../src/fleet/fleet.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { testDatabase } from '../support/database.ts'
+import { like } from '../support/like.ts'
 import { hasTable, lines, migrate, onboard, openFleetHouse, request, stage } from './house.ts'
 
 const on = (filter: Partial<FleetFilter>, options = {}) => ({
@@ -19,15 +20,15 @@ t.test('each data server has its shared tables migrated, and can be left out', a
   const { tenant: shared } = await now.tenants.onboard({ name: 'all', placement: 'role', server: 'hall' })
 
   const only = await migrate(next, on({ servers: ['hall'] }))
-  t.same(only.order, [second.id])
-  t.same(lines(only.events).slice(0, 2), ['begin 1', 'server done 000002-notes'])
+  t.strictSame(only.order, [second.id])
+  t.strictSame(lines(only.events).slice(0, 2), ['begin 1', 'server done 000002-notes'])
   t.equal(await hasTable(now, second.id, 'notes'), true)
   t.equal(await hasTable(now, shared.id, 'notes'), true)
   t.equal(await hasTable(now, first, 'notes'), false)
 
   const rest = await migrate(next)
-  t.same(rest.order, [first])
-  t.same(
+  t.strictSame(rest.order, [first])
+  t.strictSame(
     rest.events.flatMap((event) => (event.kind === 'server' ? [[event.server, event.outcome.ran]] : [])),
     [
       ['default', ['000002-notes']],
@@ -46,12 +47,12 @@ t.test('a data server that is away stops the run, which can go on without it', a
   const { lessor: next } = await openFleetHouse(t, { url, appFiles })
 
   const stopped = await migrate(next, request({ attempts: 2 }))
-  t.match(stopped.report, {
+  like(t, stopped.report, {
     reason: 'server',
     counts: { pending: 2 },
     failures: [{ id: 'hall', error: 'SERVER_UNAVAILABLE', attempts: 2 }],
   })
-  t.same((await migrate(next, on({ servers: ['default'] }))).order, [first])
+  t.strictSame((await migrate(next, on({ servers: ['default'] }))).order, [first])
   t.equal((await now.tenants.get(second.id)).schemaVersion, 1)
 
   const previews: unknown[] = []
@@ -60,7 +61,7 @@ t.test('a data server that is away stops the run, which can go on without it', a
     ({ error, server, tenant }) => previews.push([server, tenant?.id, error]),
     new AbortController().signal,
   )
-  t.same(previews, [
+  t.strictSame(previews, [
     ['default', undefined, null],
     ['hall', undefined, 'SERVER_UNAVAILABLE'],
     ['hall', second.id, 'SERVER_UNAVAILABLE'],

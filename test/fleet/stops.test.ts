@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { FleetEvent } from '../../src/fleet/fleet.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { like } from '../support/like.ts'
 import { hasTable, lines, migrate, obstruct, onboard, request, stage, withTenant } from './house.ts'
 
 t.test('a canary that fails stops the run before anybody else is touched', async (t) => {
@@ -10,25 +11,25 @@ t.test('a canary that fails stops the run before anybody else is touched', async
   const clear = await obstruct(now, canary)
   const asked = request({ canaries: [canary] })
   const stopped = await migrate(next, asked)
-  t.match(stopped.report, {
+  like(t, stopped.report, {
     state: 'stopped',
     reason: 'canary',
     counts: { done: 0, failed: 1, pending: 2 },
     failures: [{ id: canary, error: '42P07', attempts: 1 }],
   })
-  t.same(stopped.order, [canary])
+  t.strictSame(stopped.order, [canary])
   t.equal(await hasTable(now, second, 'notes'), false)
   t.equal(await hasTable(now, third, 'notes'), false)
   await clear()
   const resumed = await migrate(next, asked)
-  t.same(lines(resumed.events).slice(0, 4), [
+  t.strictSame(lines(resumed.events).slice(0, 4), [
     'begin 3 resumed',
     'server done ',
     'canaries 1',
     'schema done 000002-notes',
   ])
   t.equal(resumed.report.runId, stopped.report.runId)
-  t.match(resumed.report, { state: 'finished', counts: { done: 3, failed: 0, pending: 0 } })
+  like(t, resumed.report, { state: 'finished', counts: { done: 3, failed: 0, pending: 0 } })
 })
 
 t.test(
@@ -41,7 +42,7 @@ t.test(
     const clear = [await obstruct(now, second), await obstruct(now, third)]
     const asked = request({ maxFailures: { kind: 'count', count: 1 }, concurrency: 1 })
     const stopped = await migrate(next, asked)
-    t.match(stopped.report, {
+    like(t, stopped.report, {
       state: 'stopped',
       reason: 'failures',
       counts: { done: 1, failed: 2, pending: 2 },
@@ -49,16 +50,16 @@ t.test(
     t.equal(await hasTable(now, fourth, 'notes'), false)
     await clear[0]?.()
     const incomplete = await migrate(next, asked)
-    t.match(incomplete.report, {
+    like(t, incomplete.report, {
       runId: stopped.report.runId,
       state: 'stopped',
       reason: 'incomplete',
       counts: { done: 4, failed: 1, pending: 0 },
       failures: [{ id: third, error: '42P07', attempts: 2 }],
     })
-    t.same(incomplete.order, [second, third, fourth, fifth])
+    t.strictSame(incomplete.order, [second, third, fourth, fifth])
     await clear[1]?.()
-    t.match((await migrate(next, asked)).report, { state: 'finished', counts: { done: 5 } })
+    like(t, (await migrate(next, asked)).report, { state: 'finished', counts: { done: 5 } })
   },
 )
 
@@ -75,19 +76,19 @@ t.test(
         if (event.kind === 'tenant' && !event.canary) stop.abort()
       },
     })
-    t.match(stopped.report, {
+    like(t, stopped.report, {
       state: 'stopped',
       reason: 'interrupted',
       counts: { done: 3, failed: 0, pending: 1 },
       failures: [],
     })
-    t.same([stopped.order[0], ...stopped.order.slice(1).sort()], [first, ...[second, third].sort()])
+    t.strictSame([stopped.order[0], ...stopped.order.slice(1).sort()], [first, ...[second, third].sort()])
     await now.tenants.delete(fourth)
     while ((await now.tenants.get(fourth)).status !== 'deleted') await new Promise(setImmediate)
     const resumed = await migrate(next, request({ waveSize: 2, concurrency: 2 }))
-    t.same(resumed.order, [fourth])
-    t.match(resumed.events.at(-1), { kind: 'tenant', outcome: { state: 'skipped', attempts: 0 } })
-    t.match(resumed.report, { state: 'finished', counts: { done: 3, skipped: 1 } })
+    t.strictSame(resumed.order, [fourth])
+    like(t, resumed.events.at(-1), { kind: 'tenant', outcome: { state: 'skipped', attempts: 0 } })
+    like(t, resumed.report, { state: 'finished', counts: { done: 3, skipped: 1 } })
   },
 )
 
@@ -105,6 +106,6 @@ t.test('who is being deleted when the turn fails is skipped as well', async (t) 
       return migrating
     }),
   )
-  t.same(order, [id])
-  t.match(report, { state: 'finished', counts: { skipped: 1, failed: 0 } })
+  t.strictSame(order, [id])
+  like(t, report, { state: 'finished', counts: { skipped: 1, failed: 0 } })
 })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { sql } from '../../src/pool/statement.ts'
+import { like } from '../support/like.ts'
 import {
   appFolder,
   asTenant,
@@ -29,8 +30,8 @@ t.test('who is onboarded during a run by a node of the older version is migrated
     }),
   )
   const went = await migrating
-  t.same(went?.order, [first, late])
-  t.match(went?.report, { state: 'finished', counts: { done: 2 } })
+  t.strictSame(went?.order, [first, late])
+  like(t, went?.report, { state: 'finished', counts: { done: 2 } })
   const newer = await openFleetHouse(t, { url, appFiles, serves: true })
   const [made = ''] = await onboard(t, newer.lessor, 'schema')
   t.equal((await now.tenants.get(made)).schemaVersion, 2, 'a node of the newer version makes it at that')
@@ -42,10 +43,10 @@ t.test('a node that starts says how many are behind, and what to do', async (t) 
   await onboard(t, now, 'schema', 'schema')
   const node = await openFleetHouse(t, { url, appFiles, serves: true })
   const told = () => node.logged().filter(({ msg }) => /lessor migrate/.test(String(msg)))
-  t.match(told(), [{ level: 40, tenants: 2, msg: 'tables of tenants are behind: run "lessor migrate"' }])
+  like(t, told(), [{ level: 40, tenants: 2, msg: 'tables of tenants are behind: run "lessor migrate"' }])
   await migrate(next)
   const later = await openFleetHouse(t, { url, appFiles, serves: true })
-  t.same(
+  t.strictSame(
     later.logged().filter(({ msg }) => /lessor migrate/.test(String(msg))),
     [],
   )
@@ -56,14 +57,14 @@ t.test('a node of the older version starts and onboards while the fleet is newer
   const [id = '', shared = ''] = await onboard(t, now, 'schema', 'role')
   await migrate(next)
   const older = await openFleetHouse(t, { url, serves: true })
-  t.match(await asTenant(older.lessor, id, sql`select count(*)::integer as count from users`), [{ count: 0 }])
-  t.match(await asTenant(older.lessor, shared, sql`select count(*)::integer as count from notes`), [
+  like(t, await asTenant(older.lessor, id, sql`select count(*)::integer as count from users`), [{ count: 0 }])
+  like(t, await asTenant(older.lessor, shared, sql`select count(*)::integer as count from notes`), [
     { count: 0 },
   ])
   const [late = ''] = await onboard(t, older.lessor, 'schema')
   t.equal((await now.tenants.get(late)).schemaVersion, 1)
-  t.same((await migrate(older.lessor)).order, [], 'its own command has nothing to do')
-  t.same((await migrate(next)).order, [late])
+  t.strictSame((await migrate(older.lessor)).order, [], 'its own command has nothing to do')
+  t.strictSame((await migrate(next)).order, [late])
 })
 
 t.test('a file that was changed after it ran is told from one that fails', async (t) => {
@@ -76,6 +77,6 @@ t.test('a file that was changed after it ran is told from one that fails', async
   })
   const other = await openFleetHouse(t, { url, appFiles: changed })
   const { report } = await migrate(other.lessor)
-  t.match(report, { reason: 'server', failures: [{ error: 'MIGRATION_MISMATCH' }] })
+  like(t, report, { reason: 'server', failures: [{ error: 'MIGRATION_MISMATCH' }] })
   t.equal((await now.tenants.get(id)).schemaVersion, 2)
 })

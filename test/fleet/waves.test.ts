@@ -2,7 +2,7 @@ import t from 'tap'
 import { failuresAllowed, parseFailureLimit, WAVE_MAX_SIZE, waveSize } from '../../src/fleet/waves.ts'
 
 t.test('each wave is twice as large as the one before, up to a bound', async (t) => {
-  t.same(
+  t.strictSame(
     [0, 1, 2, 3, 4, 5, 6, 7, 1000].map((ended) => waveSize(10, ended)),
     [10, 20, 40, 80, 160, 320, WAVE_MAX_SIZE, WAVE_MAX_SIZE, WAVE_MAX_SIZE],
   )
@@ -11,8 +11,8 @@ t.test('each wave is twice as large as the one before, up to a bound', async (t)
 })
 
 t.test('a limit of failures is a number or a part of the whole, rounded down', async (t) => {
-  t.same(parseFailureLimit('3'), { kind: 'count', count: 3 })
-  t.same(parseFailureLimit('5%'), { kind: 'percent', percent: 5 })
+  t.strictSame(parseFailureLimit('3'), { kind: 'count', count: 3 })
+  t.strictSame(parseFailureLimit('5%'), { kind: 'percent', percent: 5 })
   for (const text of ['', '-1', '1.5', '101%', '5 %', '%', 'five']) {
     t.equal(parseFailureLimit(text), undefined, text)
   }

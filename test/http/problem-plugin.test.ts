@@ -5,6 +5,7 @@ import { ERRORS, type ErrorCode, LessorError } from '../../src/errors.ts'
 import { createLogger } from '../../src/http/logger.ts'
 import { problemPlugin } from '../../src/http/problem-plugin.ts'
 import { validatorCompiler } from '../../src/http/validation.ts'
+import { excludes, like } from '../support/like.ts'
 
 interface Scope {
   teardown(fn: () => Promise<void>): void
@@ -48,7 +49,7 @@ t.test('an error of Lessor is answered with its code, status, detail and Retry-A
   t.equal(response.statusCode, 503)
   t.equal(response.headers['content-type'], 'application/problem+json; charset=utf-8')
   t.equal(response.headers['retry-after'], '2')
-  t.same(response.json(), {
+  t.strictSame(response.json(), {
     type: '/docs/errors#POOL_SATURATED',
     title: 'No database connection came free in time',
     status: 503,
@@ -63,10 +64,10 @@ t.test('an unknown error is answered without a word of it, and logged', async (t
   throwing(app, postgresError('XX000'))
   const response = await app.inject('/')
   t.equal(response.statusCode, 500)
-  t.match(response.json(), { code: 'INTERNAL', detail: 'Something went wrong inside the service.' })
-  t.notMatch(response.body, /hidden/)
+  like(t, response.json(), { code: 'INTERNAL', detail: 'Something went wrong inside the service.' })
+  excludes(t, response.body, /hidden/)
   t.match(logText(), /"code":"XX000"/)
-  t.notMatch(logText(), /hidden_column|hidden@example/, 'neither statement nor row is logged')
+  excludes(t, logText(), /hidden_column|hidden@example/, 'neither statement nor row is logged')
 })
 
 t.test('what is no error at all is answered as well', async (t) => {
@@ -103,7 +104,7 @@ t.test(
         t.equal(response.statusCode, ERRORS[code as ErrorCode].status)
         const isWorthRepeating = ['TRANSACTION_CONFLICT', 'DATABASE_OVERLOADED'].includes(code)
         t.equal(response.headers['retry-after'], isWorthRepeating ? '1' : undefined, sqlState)
-        t.notMatch(response.body, /hidden/)
+        excludes(t, response.body, /hidden/)
       }
     }
   },
@@ -124,7 +125,7 @@ t.test('a constraint that was violated is named in the log, without the values',
     lines.map(({ sqlState, table, constraint }) => [sqlState, table, constraint]),
     [['23505', 'users', 'users_email_key']],
   )
-  t.notMatch(logText(), /hidden/)
+  excludes(t, logText(), /hidden/)
 })
 
 t.test('each wrong field is named with what it must be, and no value is repeated', async (t) => {
@@ -162,7 +163,7 @@ t.test('each wrong field is named with what it must be, and no value is repeated
   })
   t.equal(wrongBody.statusCode, 400)
   t.equal(wrongBody.json().code, 'INVALID_REQUEST')
-  t.same(
+  t.strictSame(
     new Set(wrongBody.json().errors.map((error: object) => JSON.stringify(error))),
     new Set(
       [
@@ -174,14 +175,14 @@ t.test('each wrong field is named with what it must be, and no value is repeated
       ].map((error) => JSON.stringify(error)),
     ),
   )
-  t.notMatch(wrongBody.body, /secret/)
+  excludes(t, wrongBody.body, /secret/)
 
   const wrongType = await post(`/things/${id}?page=1`, { ...body, name: 7 })
-  t.same(wrongType.json().errors, [{ in: 'body', path: '/name', message: 'must be string' }])
+  t.strictSame(wrongType.json().errors, [{ in: 'body', path: '/name', message: 'must be string' }])
   t.equal(wrongType.json().detail, 'The body field /name must be string.')
 
   const wrongQuery = await post(`/things/${id}?page=x&limit=3`, body)
-  t.same(wrongQuery.json().errors, [
+  t.strictSame(wrongQuery.json().errors, [
     { in: 'query', path: 'limit', message: 'is not known' },
     { in: 'query', path: 'page', message: 'must be integer' },
   ])
@@ -199,20 +200,20 @@ t.test('a body that cannot be read is answered by what is wrong with it', async 
     const { statusCode, body } = await post(payload, type)
     return [statusCode, JSON.parse(body).code]
   }
-  t.same(await code('{"a":'), [400, 'INVALID_JSON'])
-  t.same(await code(''), [400, 'INVALID_JSON'])
-  t.same(await code('{"__proto__":{"admin":true}}'), [400, 'INVALID_JSON'])
-  t.same(await code(`"${'x'.repeat(300)}"`), [413, 'BODY_TOO_LARGE'])
-  t.same(await code('a=1', 'application/x-www-form-urlencoded'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
-  t.same(await code('{}', 'text/plain'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
-  t.same(await code('{}', 'nonsense'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
+  t.strictSame(await code('{"a":'), [400, 'INVALID_JSON'])
+  t.strictSame(await code(''), [400, 'INVALID_JSON'])
+  t.strictSame(await code('{"__proto__":{"admin":true}}'), [400, 'INVALID_JSON'])
+  t.strictSame(await code(`"${'x'.repeat(300)}"`), [413, 'BODY_TOO_LARGE'])
+  t.strictSame(await code('a=1', 'application/x-www-form-urlencoded'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
+  t.strictSame(await code('{}', 'text/plain'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
+  t.strictSame(await code('{}', 'nonsense'), [415, 'UNSUPPORTED_MEDIA_TYPE'])
 })
 
 t.test('an unknown route is a problem as well, and its query is not repeated', async (t) => {
   const { app } = await makeApp(t)
   const response = await app.inject('/nowhere?token=secret')
   t.equal(response.statusCode, 404)
-  t.match(response.json(), { code: 'ROUTE_NOT_FOUND', detail: 'There is no route GET /nowhere.' })
+  like(t, response.json(), { code: 'ROUTE_NOT_FOUND', detail: 'There is no route GET /nowhere.' })
 })
 
 t.test('a flood of refusals is logged without stacks', async (t) => {
@@ -222,6 +223,6 @@ t.test('a flood of refusals is logged without stacks', async (t) => {
   const refused = logText()
     .split('\n')
     .find((line) => line.includes('request refused'))
-  t.match(JSON.parse(refused ?? '{}'), { err: { code: 'POOL_OPEN_FAILED', cause: 'ECONNREFUSED here' } })
-  t.notMatch(refused, /at .*problem-plugin/)
+  like(t, JSON.parse(refused ?? '{}'), { err: { code: 'POOL_OPEN_FAILED', cause: 'ECONNREFUSED here' } })
+  excludes(t, refused, /at .*problem-plugin/)
 })

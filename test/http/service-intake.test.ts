@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import { testApp } from '../support/app.ts'
+import { excludes } from '../support/like.ts'
 import { parseAnswer, sendRaw } from './raw.ts'
 
 const app = await testApp(t)
@@ -29,7 +30,7 @@ t.test('what the parser refuses has the headers of every answer, and a name that
       [['request refused before it was read', status, code]],
     )
   }
-  t.notMatch(app.logText(), new RegExp(tenant.key), 'no key of what could not be read is logged')
+  excludes(t, app.logText(), new RegExp(tenant.key), 'no key of what could not be read is logged')
 })
 
 t.test('what Node would answer without a body is a problem as well', async (t) => {

@@ -32,9 +32,9 @@ export async function sharedMatrix(t: Test, name: 'role' | 'row'): Promise<void>
   const { roles: all, ...rest } = await house.stage(t, name)
   const stage = { ...rest, roles: all.slice(0, 1) }
   const report = await runIsolation({ stages: [stage], ...stageLimits() })
-  t.same(whatGotThrough(report), [])
+  t.strictSame(whatGotThrough(report), [])
   t.equal(report.held, true)
-  t.same(report.stages[0]?.gaps, [])
+  t.strictSame(report.stages[0]?.gaps, [])
 
   // Every kind of object met attacks as each identity, by each role.
   const roles = new Set(stage.roles.map((role) => role.name))
@@ -75,7 +75,7 @@ export async function sharedMatrix(t: Test, name: 'role' | 'row'): Promise<void>
   const allowed = report.trials.filter(
     ({ object, attack, identity }) => object === 'app.notes' && attack === 'select' && identity === 'right',
   )
-  t.same(new Set(allowed.map(({ outcome }) => outcome)), new Set(['2 own rows']), 'own rows are there')
+  t.strictSame(new Set(allowed.map(({ outcome }) => outcome)), new Set(['2 own rows']), 'own rows are there')
   for (const attack of [
     'truncate',
     'merge, deleting rows of another tenant',
@@ -104,12 +104,12 @@ export async function ownMatrix(t: Test, name: 'schema' | 'database'): Promise<v
     await runIsolation({ stages: [only(stage.roles.slice(1))], ...stageLimits({ identities: ['right'] }) }),
   ]
   for (const report of reports) {
-    t.same(whatGotThrough(report), [])
+    t.strictSame(whatGotThrough(report), [])
     t.equal(report.held, true)
   }
   const trials = reports.flatMap((report) => report.trials)
-  t.same(new Set(trials.map(({ role }) => role)), new Set(['login', 'blue', 'owner', 'green']))
-  t.same(new Set(trials.map(({ identity }) => identity)), new Set(IDENTITIES))
+  t.strictSame(new Set(trials.map(({ role }) => role)), new Set(['login', 'blue', 'owner', 'green']))
+  t.strictSame(new Set(trials.map(({ identity }) => identity)), new Set(IDENTITIES))
   const hex = (id: string) => id.replaceAll('-', '')
   const theirs = name === 'schema' ? `t_${hex(stage.other.id)}.users` : `database t_${hex(stage.other.id)}`
   t.ok(
@@ -134,5 +134,5 @@ export async function ownMatrix(t: Test, name: 'schema' | 'database'): Promise<v
   }
   const own = name === 'schema' ? `t_${hex(stage.own.id)}.users` : 'app.users'
   const outcomes = trials.filter(({ object, attack }) => object === own && attack === 'select')
-  t.same(new Set(outcomes.map(({ outcome }) => outcome)), new Set(['2 own rows']), 'own rows are there')
+  t.strictSame(new Set(outcomes.map(({ outcome }) => outcome)), new Set(['2 own rows']), 'own rows are there')
 }

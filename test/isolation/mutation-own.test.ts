@@ -20,5 +20,5 @@ t.test('the proof notices every wall around a tenant’s own schema that is take
   })
   t.ok(killed.length > 30, `${killed.length} mutations`)
   t.comment(score(killed))
-  t.same(survivors(killed), [], 'nothing survives')
+  t.strictSame(survivors(killed), [], 'nothing survives')
 })

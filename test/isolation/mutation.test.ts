@@ -37,10 +37,10 @@ t.test('the proof notices every wall of the shared tables that is taken down', a
   })
   t.ok(killed.length > 100, `${killed.length} mutations`)
   t.comment(score(killed))
-  t.same(survivors(killed), [], 'nothing survives')
+  t.strictSame(survivors(killed), [], 'nothing survives')
   const felt = killed.filter(({ mutation }) => FELT.test(mutation))
   t.ok(felt.length >= 6, `${felt.length} of them open the way`)
-  t.same(
+  t.strictSame(
     felt.filter(({ attacks }) => attacks.length === 0).map(({ mutation }) => mutation),
     [],
     'attacks notice',

@@ -3,6 +3,7 @@ import { isLessorError } from '../../src/errors.ts'
 import { openStages } from '../../src/isolation/open-stages.ts'
 import { makeLocate } from '../../src/tenants/locate.ts'
 import { testDatabase } from '../support/database.ts'
+import { rejectsLike } from '../support/like.ts'
 import { openHouse } from '../tenants/house.ts'
 
 t.test('a stage is cleared though the end of its rotation is under way', async (t) => {
@@ -72,6 +73,6 @@ t.test('a stage whose tenant stays busy ends with its signal', async (t) => {
       aborter.abort()
     }
   }
-  await t.rejects(run(), { name: 'AbortError' })
+  await rejectsLike(t, run(), { name: 'AbortError' })
   busy.resolve()
 })

@@ -94,7 +94,7 @@ async function rolledBack<T>(db: ConnectionDb, work: () => Promise<T>): Promise<
 t.test('each statement reaches own rows alone, even where row level security does not bind', async (t) => {
   const { db, own, theirs } = await twoTenants(t)
   for (const [name, run] of Object.entries(STATEMENTS)) {
-    t.same(await rolledBack(db, () => run(db, own, theirs)), { leaks: false }, name)
+    t.strictSame(await rolledBack(db, () => run(db, own, theirs)), { leaks: false }, name)
   }
 })
 

@@ -42,6 +42,7 @@ for (const [placement, names] of SELECTION) {
         neighbours.map(({ placement }) => ({ placement, lost: 0, reasons: {} })),
         `${attack}: no request of a neighbour is lost`,
       )
+      t.ok(neighbours.length > 0)
       t.ok(
         neighbours.every(({ requests }) => requests > 0),
         `${attack}: each neighbour had answers`,

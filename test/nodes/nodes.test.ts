@@ -128,7 +128,7 @@ t.test(
     await Promise.all([watching, ...calling])
 
     t.ok(length === 25 && (statuses.get(200) ?? 0) > 100, `${statuses.get(200)} requests were served`)
-    t.same(
+    t.strictSame(
       [...statuses.keys()].filter((status) => ![0, 200, 503].includes(status)),
       [],
     )

@@ -71,14 +71,14 @@ function only(facts: Partial<SizeFacts>): string {
 }
 
 t.test('sizes that fit are left alone', async (t) => {
-  t.same(texts({}), [])
-  t.same(texts({ budget: full() }), [], 'a spent budget is fine as long as nobody waits')
-  t.same(texts({ capacities: new Map() }), [], 'a server that cannot be asked')
+  t.strictSame(texts({}), [])
+  t.strictSame(texts({ budget: full() }), [], 'a spent budget is fine as long as nobody waits')
+  t.strictSame(texts({ capacities: new Map() }), [], 'a server that cannot be asked')
 })
 
 t.test('SERVER_MAX_CONNECTIONS above what the server leaves', async (t) => {
   const crowded = { ...CAPACITY, reserved: 2, sessions: { ...CAPACITY.sessions, others: 20 } }
-  t.same(adviseSizes(makeFacts({ capacities: new Map([['default', crowded]]) })), [
+  t.strictSame(adviseSizes(makeFacts({ capacities: new Map([['default', crowded]]) })), [
     {
       about: 'SERVER_MAX_CONNECTIONS',
       severity: 'warning',
@@ -95,7 +95,7 @@ t.test('SERVER_MAX_CONNECTIONS above what the server leaves', async (t) => {
     /leaves 0 to tenants: .* Raise max_connections to 100 at least\./,
   )
   const other = makeBudget({ servers: [makeServer({ server: 'other' })] })
-  t.same(
+  t.strictSame(
     texts({ budget: other, capacities: new Map([['other', { ...CAPACITY, maxConnections: 90 }]]) }),
     [],
     'at another server there is no control database',
@@ -104,7 +104,7 @@ t.test('SERVER_MAX_CONNECTIONS above what the server leaves', async (t) => {
 
 t.test('callers refused at a server that is full', async (t) => {
   const roomy = new Map([['default', { ...CAPACITY, maxConnections: 200 }]])
-  t.same(texts({ budget: full(), counters: refused(7), capacities: roomy }), [
+  t.strictSame(texts({ budget: full(), counters: refused(7), capacities: roomy }), [
     'All 80 connections of this process to data server "default" were in use at once; 7 callers refused so ' +
       'far, 0 pools waiting now. The server has room for 100 more: raise SERVER_MAX_CONNECTIONS from 80 to ' +
       '180 at most.',
@@ -122,8 +122,8 @@ t.test('callers refused at a server that is full', async (t) => {
 
 t.test('a budget that was never needed is told of after an hour', async (t) => {
   const budget = makeBudget({ servers: [makeServer({ peak: 9 })] })
-  t.same(texts({ budget, uptimeMs: HOUR - 1 }), [])
-  t.same(adviseSizes(makeFacts({ budget, uptimeMs: 5 * HOUR })), [
+  t.strictSame(texts({ budget, uptimeMs: HOUR - 1 }), [])
+  t.strictSame(adviseSizes(makeFacts({ budget, uptimeMs: 5 * HOUR })), [
     {
       about: 'SERVER_MAX_CONNECTIONS',
       severity: 'notice',
@@ -132,7 +132,7 @@ t.test('a budget that was never needed is told of after an hour', async (t) => {
         'them, SERVER_MAX_CONNECTIONS (80) could be 18.',
     },
   ])
-  t.same(texts({ budget: makeBudget({ servers: [makeServer({ peak: 21 })] }) }), [])
+  t.strictSame(texts({ budget: makeBudget({ servers: [makeServer({ peak: 21 })] }) }), [])
 })
 
 t.test('a share smaller than what one tenant may have', async (t) => {
@@ -172,7 +172,7 @@ t.test('more tenants than connections', async (t) => {
 t.test('a tenant at its own limit beside free connections', async (t) => {
   const holders = [makeHolder({ connections: 4, waiting: 9 }), makeHolder({ connections: 4 })]
   const budget = makeBudget({ servers: [makeServer({ used: 30, peak: 30, holders })] })
-  t.same(adviseSizes(makeFacts({ budget })), [
+  t.strictSame(adviseSizes(makeFacts({ budget })), [
     {
       about: 'POOL_MAX_CONNECTIONS',
       severity: 'notice',
@@ -186,7 +186,7 @@ t.test('a tenant at its own limit beside free connections', async (t) => {
 t.test('tenants that share all their connections beside free ones', async (t) => {
   const shared = makeHolder({ tenantId: 'shared:default', connections: 16, waiting: 9, weight: 16 })
   const budget = makeBudget({ servers: [makeServer({ used: 30, peak: 30, holders: [shared] })] })
-  t.same(adviseSizes(makeFacts({ budget })), [
+  t.strictSame(adviseSizes(makeFacts({ budget })), [
     {
       about: 'ROW_MAX_CONNECTIONS',
       severity: 'notice',
@@ -196,7 +196,7 @@ t.test('tenants that share all their connections beside free ones', async (t) =>
     },
   ])
   const fewer = makeHolder({ tenantId: 'shared:default', connections: 15, waiting: 9, weight: 16 })
-  t.same(
+  t.strictSame(
     texts({ budget: makeBudget({ servers: [makeServer({ used: 30, peak: 30, holders: [fewer] })] }) }),
     [],
   )
@@ -204,7 +204,7 @@ t.test('tenants that share all their connections beside free ones', async (t) =>
 
 t.test('many nodes that open at once', async (t) => {
   const capacities = new Map([['default', { ...CAPACITY, maxConnections: 200 }]])
-  t.same(about({ nodes: 6, capacities }), [])
+  t.strictSame(about({ nodes: 6, capacities }), [])
   t.match(
     only({ nodes: 7, capacities }),
     /^7 live nodes may open 56 connections .* \(200\).* Set POOL_MAX_OPENING to 7\.$/,
@@ -213,7 +213,7 @@ t.test('many nodes that open at once', async (t) => {
 
 t.test('a role that may not have what the nodes would open', async (t) => {
   const capacities = new Map()
-  t.same(texts({ nodes: 8, capacities }), [])
+  t.strictSame(texts({ nodes: 8, capacities }), [])
   t.match(
     only({ nodes: 9, capacities }),
     /^9 nodes .* open 36 sessions .* allows its role 32 .* to 36 at least/,
@@ -239,17 +239,19 @@ t.test('one node and one caller are told of in the singular', async (t) => {
 
 t.test('a process that is full while a server is not', async (t) => {
   const connections = { used: 400, limit: 400, peak: 400 }
-  t.same(about({ budget: makeBudget({ connections }), counters: refused(2) }), ['PROCESS_MAX_CONNECTIONS'])
-  t.same(about({ budget: makeBudget({ connections }) }), [], 'nobody was refused')
-  t.same(about({ budget: { ...full(), connections }, counters: refused(2), capacities: new Map() }), [
+  t.strictSame(about({ budget: makeBudget({ connections }), counters: refused(2) }), [
+    'PROCESS_MAX_CONNECTIONS',
+  ])
+  t.strictSame(about({ budget: makeBudget({ connections }) }), [], 'nobody was refused')
+  t.strictSame(about({ budget: { ...full(), connections }, counters: refused(2), capacities: new Map() }), [
     'SERVER_MAX_CONNECTIONS',
   ])
 })
 
 t.test('openings that were all in use while connections were not', async (t) => {
   const opening = { used: 0, limit: 8, peak: 8 }
-  t.same(about({ budget: makeBudget({ opening }), counters: refused(2) }), ['POOL_MAX_OPENING'])
-  t.same(about({ budget: makeBudget({ opening }) }), [], 'nobody was refused')
+  t.strictSame(about({ budget: makeBudget({ opening }), counters: refused(2) }), ['POOL_MAX_OPENING'])
+  t.strictSame(about({ budget: makeBudget({ opening }) }), [], 'nobody was refused')
 })
 
 t.test('a queue that was full', async (t) => {
@@ -258,17 +260,21 @@ t.test('a queue that was full', async (t) => {
     only({ budget: makeBudget({ waiting }), counters: { ...QUIET, displaced: 3 } }),
     /^All 1000 places in the queue were taken at once; 3 waiting callers were refused/,
   )
-  t.same(texts({ budget: makeBudget({ waiting: { used: 0, limit: 0, peak: 0 } }) }), [], 'there is no queue')
+  t.strictSame(
+    texts({ budget: makeBudget({ waiting: { used: 0, limit: 0, peak: 0 } }) }),
+    [],
+    'there is no queue',
+  )
 })
 
 t.test('thrash names the limit that the evictions came from', async (t) => {
   const thrash = (some: Partial<PoolCounters['evictions']>, reopened = 200) =>
     about({ counters: { ...QUIET, reopened, evictions: evictions(some) } })
-  t.same(thrash({ capacity: 300, budget: 10 }), ['POOL_MAX_ENTRIES'])
-  t.same(thrash({ capacity: 1, budget: 300, idle: 20 }), ['SERVER_MAX_CONNECTIONS'])
-  t.same(thrash({ idle: 300 }), ['POOL_IDLE_SECONDS'])
-  t.same(thrash({ operator: 300 }), [], 'an operator knows what he does')
-  t.same(thrash({ capacity: 300 }, 49), [], 'one in twenty is no thrash')
+  t.strictSame(thrash({ capacity: 300, budget: 10 }), ['POOL_MAX_ENTRIES'])
+  t.strictSame(thrash({ capacity: 1, budget: 300, idle: 20 }), ['SERVER_MAX_CONNECTIONS'])
+  t.strictSame(thrash({ idle: 300 }), ['POOL_IDLE_SECONDS'])
+  t.strictSame(thrash({ operator: 300 }), [], 'an operator knows what he does')
+  t.strictSame(thrash({ capacity: 300 }, 49), [], 'one in twenty is no thrash')
   t.match(
     only({ counters: { ...QUIET, reopened: 200, evictions: evictions({ capacity: 300 }) } }),
     /^200 of 1000 opens came within 60 s of the pool's eviction, and 300 pools were evicted for capacity/,
@@ -280,7 +286,7 @@ t.test('warnings come before notices', async (t) => {
     servers: [makeServer({ peak: 9 })],
     waiting: { used: 0, limit: 1000, peak: 1000 },
   })
-  t.same(
+  t.strictSame(
     adviseSizes(makeFacts({ budget })).map(({ severity }) => severity),
     ['warning', 'notice'],
   )

@@ -5,6 +5,7 @@ import { type BudgetRoutesOptions, budgetRoutes } from '../../src/ops/budget-rou
 import type { NodeView } from '../../src/ops/budget-schemas.ts'
 import type { ServerCapacity } from '../../src/servers/server-capacity.ts'
 import { testApp } from '../support/app.ts'
+import { like } from '../support/like.ts'
 import { COUNTERS, makeBudget, makeHolder, makeServer } from './fixtures.ts'
 
 interface Scope {
@@ -90,8 +91,8 @@ t.test('everything about the budgets is in one answer', async (t) => {
     nodes: nodes('a', 'b'),
   })
   const answer = await get()
-  t.match(answer, { entries: { used: 7, limit: 500, peak: 8 }, waiting: { used: 0, limit: 1000, peak: 0 } })
-  t.same(answer.servers, [
+  like(t, answer, { entries: { used: 7, limit: 500, peak: 8 }, waiting: { used: 0, limit: 1000, peak: 0 } })
+  t.strictSame(answer.servers, [
     {
       server: 'default',
       used: 5,
@@ -116,7 +117,7 @@ t.test('everything about the budgets is in one answer', async (t) => {
     },
   ])
   t.equal(answer.nodes_unavailable, null)
-  t.same(answer.nodes[1], {
+  t.strictSame(answer.nodes[1], {
     id: 'b',
     name: 'host:b',
     is_this: false,
@@ -125,9 +126,9 @@ t.test('everything about the budgets is in one answer', async (t) => {
     changes_applied: '7',
     shares: [{ server: 'default', granted: 40, used: 5 }],
   })
-  t.match(answer.nodes[0], { id: 'a', is_this: true })
+  like(t, answer.nodes[0], { id: 'a', is_this: true })
   const [first] = answer.advice
-  t.match(first, {
+  like(t, first, {
     about: 'SERVER_MAX_CONNECTIONS',
     severity: 'warning',
     text: /own work of each of 2 nodes/,
@@ -139,14 +140,14 @@ t.test('holders may be many: the list is cut, and says how many there are', asyn
   const budget = makeBudget({ servers: [makeServer({ holders })] })
   const { get } = await makeApp(t, { pools: { budget: () => budget, counters: () => COUNTERS } })
   const [server] = (await get('?holders=2')).servers
-  t.same([server.holders.length, server.holders_total], [2, 5])
+  t.strictSame([server.holders.length, server.holders_total], [2, 5])
 })
 
 t.test('a data server without a connection yet is there, with its share', async (t) => {
   const budget = makeBudget({ servers: [makeServer({ server: 'second' })] })
   const { get } = await makeApp(t, { pools: { budget: () => budget, counters: () => COUNTERS } })
   const { servers } = await get()
-  t.match(servers, [{ server: 'second' }, { server: 'default', used: 0, limit: 40, holders: [] }])
+  like(t, servers, [{ server: 'second' }, { server: 'default', used: 0, limit: 40, holders: [] }])
 })
 
 t.test('what cannot be asked is null with a reason, and the rest is there', async (t) => {
@@ -158,11 +159,11 @@ t.test('what cannot be asked is null with a reason, and the rest is there', asyn
     },
   })
   const answer = await get()
-  t.match(answer.servers, [
+  like(t, answer.servers, [
     { limit: 80, capacity: null, capacity_unavailable: 'The data server could not be reached.' },
   ])
-  t.match(answer, { nodes: null, nodes_unavailable: 'The question was refused (42501).' })
-  t.same(
+  like(t, answer, { nodes: null, nodes_unavailable: 'The question was refused (42501).' })
+  t.strictSame(
     lines.map((line) => JSON.parse(line).msg),
     ['the nodes could not be asked', 'data server default could not be asked'],
   )
@@ -171,15 +172,15 @@ t.test('what cannot be asked is null with a reason, and the rest is there', asyn
 t.test('a data server that hangs holds the answer up for two seconds at most', async (t) => {
   const { get } = await makeApp(t, { capacity: () => new Promise(() => {}) })
   const [server] = (await get()).servers
-  t.match(server, { capacity: null, capacity_unavailable: 'There was no answer within 2000 ms.' })
+  like(t, server, { capacity: null, capacity_unavailable: 'There was no answer within 2000 ms.' })
 })
 
 t.test('the service tells who holds its connections', async (t) => {
   const app = await testApp(t)
   const tenant = await app.onboard()
   const before = (await app.operator({ url: '/ops/budget' })).json()
-  t.match(before.servers, [{ server: 'default', used: 0, limit: 80, capacity: { max_connections: Number } }])
-  t.match(before.nodes, [{ is_this: true, shares: [{ server: 'default', granted: 80 }] }])
+  like(t, before.servers, [{ server: 'default', used: 0, limit: 80, capacity: { max_connections: Number } }])
+  like(t, before.nodes, [{ is_this: true, shares: [{ server: 'default', granted: 80 }] }])
   const [held, begun] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   const running = app.lessor.pools.use(
     { tenantId: tenant.id, generation: 1 },
@@ -194,8 +195,8 @@ t.test('the service tells who holds its connections', async (t) => {
   const response = await app.operator({ url: '/ops/budget' })
   t.equal(response.statusCode, 200)
   const [server] = response.json().servers
-  t.match(server, { used: 1, peak: 1, breaker: { state: 'closed' }, capacity: { sessions: { tenants: 1 } } })
-  t.match(server.holders, [{ tenant_id: tenant.id, connections: 1, waiting: 0 }])
+  like(t, server, { used: 1, peak: 1, breaker: { state: 'closed' }, capacity: { sessions: { tenants: 1 } } })
+  like(t, server.holders, [{ tenant_id: tenant.id, connections: 1, waiting: 0 }])
   held.resolve()
   await running
 })

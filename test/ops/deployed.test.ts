@@ -15,19 +15,19 @@ const page = await readFile(OPERATING, 'utf8')
 
 t.test('every alert names metrics and labels that the service has', async (t) => {
   t.ok(rules.length > 15)
-  for (const { alert, expr } of rules) t.same(scrape.problems(expr), [], alert)
+  for (const { alert, expr } of rules) t.strictSame(scrape.problems(expr), [], alert)
 })
 
 t.test('every query of the dashboard names metrics and labels that the service has', async (t) => {
   t.ok(panels.length > 30)
   for (const { title, queries } of panels) {
     t.ok(queries.length > 0, `${title} has a query`)
-    for (const query of queries) t.same(scrape.problems(query), [], title)
+    for (const query of queries) t.strictSame(scrape.problems(query), [], title)
   }
 })
 
 t.test('every panel says what it shows, and no two have one title', async (t) => {
-  t.same(
+  t.strictSame(
     panels.filter(({ description }) => description.length < 20).map(({ title }) => title),
     [],
   )
@@ -51,7 +51,7 @@ t.test('docs/operating.md lists the metrics of Lessor, all of them and no others
   const served = scrape.names
     .filter((name) => /^(lessor|http)_/.test(name))
     .map((name) => name.replace(/_(bucket|sum|count)$/, ''))
-  t.same([...listed].sort(), [...new Set(served)].sort())
+  t.strictSame([...listed].sort(), [...new Set(served)].sort())
 })
 
 t.test('the check of an expression finds what is not there', async (t) => {
@@ -64,12 +64,12 @@ t.test('the check of an expression finds what is not there', async (t) => {
     ['sum by (tenant) (lessor_pool_leases{job="lessor"})', 'no metric of it has the label tenant'],
     ['vector(1)', 'no metric in vector(1)'],
   ] as const) {
-    t.same(scrape.problems(expression), [problem], expression)
+    t.strictSame(scrape.problems(expression), [problem], expression)
   }
 })
 
 t.test('an expression is read to its metrics and labels', async (t) => {
-  t.same(
+  t.strictSame(
     readExpression('sum by (a, b) (rate(x_total{c="d", e=~"f|g"}[5m])) / ignoring (h) y > 1e6 and z == 0'),
     {
       selectors: [

@@ -4,6 +4,8 @@ import { Metrics, type MetricsSources } from '../../src/ops/metrics.ts'
 import { metricsPlugin, RequestTimers } from '../../src/ops/metrics-plugin.ts'
 import { EVICTION_REASONS } from '../../src/pool/contract.ts'
 import { WatchState } from '../../src/servers/watchdog/watch-state.ts'
+import { NONE_FAILING } from '../../src/tenants/job.ts'
+import { like } from '../support/like.ts'
 import { COUNTERS, GAUGES, makeBudget, makeServer } from './fixtures.ts'
 
 const BUDGET = makeBudget({
@@ -36,6 +38,8 @@ function makeMetrics(options: Partial<MetricsSources> & { hits?: () => number } 
     },
     isolation: { state: { held: true, lastHeldAt: 5000, attacks: { held: 7, failed: 0 } } },
     watchdog: makeWatchdog(),
+    tasks: { list: () => [] },
+    failingJobs: () => NONE_FAILING,
     countTenants: async () => ({ active: 3 }),
     countBehind: async () => 2,
     check: async () => ({ controlDatabase: true, migrations: true, vaultKeys: true, draining: false }),
@@ -124,9 +128,9 @@ t.test('a scrape looks at each source once', async (t) => {
     },
   })
   await scrape()
-  t.same(calls, { counters: 1, gauges: 1, budget: 1 })
+  t.strictSame(calls, { counters: 1, gauges: 1, budget: 1 })
   await scrape()
-  t.same(calls, { counters: 2, gauges: 2, budget: 2 })
+  t.strictSame(calls, { counters: 2, gauges: 2, budget: 2 })
 })
 
 t.test('readiness, version and nodes are there', async (t) => {
@@ -205,7 +209,7 @@ t.test('a scrape does not wait for a control database that hangs', async (t) => 
   const lines = await scrape()
   t.ok(lines.includes('lessor_pool_leases 4'))
   t.notOk(lines.some((line) => line.startsWith('lessor_tenants{')))
-  t.match(errors, [{ name: 'NoAnswerError' }])
+  like(t, errors, [{ name: 'NoAnswerError' }])
 })
 
 t.test("Node's own metrics are there, and two services do not share a registry", async (t) => {
@@ -231,7 +235,7 @@ t.test('requests are timed by method, route pattern and status', async (t) => {
   await app.inject({ method: 'PUT', url: '/both' })
   const lines = await scrape()
   const counts = lines.filter((line) => line.startsWith('http_request_duration_seconds_count'))
-  t.same(
+  t.strictSame(
     new Set(counts),
     new Set([
       'http_request_duration_seconds_count{method="GET",route="/things/:id",status="200"} 2',

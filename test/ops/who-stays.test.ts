@@ -25,7 +25,7 @@ t.test('each pool that stays is counted under one reason', async (t) => {
     makePool({ tenantId: 'just now', idleMs: 5 }),
     makePool({ tenantId: 'thrashed', idleMs: 700_000, idleLimitMs: 1_200_000 }),
   ]
-  t.same(whoStays(pools, REPORT, 600_000), {
+  t.strictSame(whoStays(pools, REPORT, 600_000), {
     opening: 1,
     inUse: 2,
     recentlyUsed: 2,
@@ -35,7 +35,7 @@ t.test('each pool that stays is counted under one reason', async (t) => {
 })
 
 t.test('where no pool is idle nobody knows who goes next', async (t) => {
-  t.same(whoStays([makePool({ leases: 1 })], { ...REPORT, evicted: [] }, 600_000), {
+  t.strictSame(whoStays([makePool({ leases: 1 })], { ...REPORT, evicted: [] }, 600_000), {
     opening: 0,
     inUse: 1,
     recentlyUsed: 0,

@@ -3,6 +3,7 @@ import { migrate, readMigrations } from '../../src/control/migrate.ts'
 import { ensureGroupRoles } from '../../src/placement/group-roles.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, sameRows } from '../support/like.ts'
 import { openAdmin, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
 // Data servers that the first release prepared: the walls were a file of sql/app then.
@@ -33,17 +34,17 @@ t.test(
     const ledgers = sql`
     select 'walls' as ledger, version, name, checksum from lessor.wall_migrations
     union all select 'app', version, name, checksum from lessor.app_migrations order by ledger, version`
-    t.same(await admin.query(ledgers), await fresh.query(ledgers), 'it is what a new one is')
+    sameRows(t, await admin.query(ledgers), await fresh.query(ledgers), 'it is what a new one is')
     const policies = sql`
     select tablename, policyname, roles::text, qual, with_check from pg_policies where schemaname = 'app' order by 1, 2`
-    t.same(await admin.query(policies), await fresh.query(policies))
+    sameRows(t, await admin.query(policies), await fresh.query(policies))
     const grants = sql`
     select grantee::regrole::text as grantee, privilege_type as verb
     from pg_class, aclexplode(relacl) where oid = 'app.users'::regclass and grantee <> relowner order by 1, 2`
-    t.same(await admin.query(grants), await fresh.query(grants))
+    sameRows(t, await admin.query(grants), await fresh.query(grants))
 
     const db = await openTenant(t, url, placement, tenant)
-    t.same(await db.query(sql`select first_name from users`), [{ first_name: 'Ada' }])
+    sameRows(t, await db.query(sql`select first_name from users`), [{ first_name: 'Ada' }])
     await t.resolves(placement.check(db, tenant.id))
   },
 )
@@ -57,11 +58,12 @@ t.test(
     select lessor.protect('app.notes', array['select', 'insert']);
     insert into lessor.app_migrations (version, name, checksum) values (3, '000003-notes', 'as it was')`)
     await rolePlacement().prepare(admin)
-    t.match(await admin.query(sql`select * from lessor.app_migrations order by version`), [
+    like(t, await admin.query(sql`select * from lessor.app_migrations order by version`), [
       { version: 1, name: '000001-users' },
       { version: 2, name: '000002-notes', checksum: 'as it was' },
     ])
-    t.same(
+    sameRows(
+      t,
       await admin.query(sql`
       select grantee::regrole::text as grantee, string_agg(lower(privilege_type), ' ' order by privilege_type) as verbs
       from pg_class, aclexplode(relacl)

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { ident, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { rejectsLike } from '../support/like.ts'
 import { openAdmin, openSession, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
 async function tenants(t: Test) {
@@ -31,20 +32,20 @@ t.test(
   async (t) => {
     const { url, placement, own, other } = await tenants(t)
     const db = await openTenant(t, url, placement, own)
-    await t.rejects(placement.check(db, other.id), names('named after another tenant'))
+    await rejectsLike(t, placement.check(db, other.id), names('named after another tenant'))
     await db.query(sql`select set_config('rls.tenant_id', ${other.id}, false)`)
-    await t.rejects(placement.check(db, own.id), names('rls.tenant_id names another tenant'))
+    await rejectsLike(t, placement.check(db, own.id), names('rls.tenant_id names another tenant'))
     const off = await openTenant(t, url, placement, own, { row_security: 'off' })
-    await t.rejects(placement.check(off, own.id), names('row_security is off'))
+    await rejectsLike(t, placement.check(off, own.id), names('row_security is off'))
   },
 )
 
 t.test('check fails for a superuser, and for one who acts as the tenant', async (t) => {
   const { url, placement, own, role } = await tenants(t)
   const session = await openSession(t, url, { 'rls.tenant_id': own.id })
-  await t.rejects(placement.check(session, own.id), names('attributes beyond login'))
+  await rejectsLike(t, placement.check(session, own.id), names('attributes beyond login'))
   await session.query(sql`set role ${role}`)
-  await t.rejects(placement.check(session, own.id), names('return to another role'))
+  await rejectsLike(t, placement.check(session, own.id), names('return to another role'))
 })
 
 t.test('check fails when the role has got attributes, memberships or grants', async (t) => {
@@ -131,7 +132,7 @@ t.test('check fails when the role has got attributes, memberships or grants', as
     },
   ]) {
     await admin.query(broken)
-    await t.rejects(placement.check(db, own.id), names(rule), broken.strings.join('...'))
+    await rejectsLike(t, placement.check(db, own.id), names(rule), broken.strings.join('...'))
     await admin.query(mended)
     await t.resolves(placement.check(db, own.id))
   }
@@ -143,5 +144,5 @@ t.test('check fails when a policy lets rows of others through', async (t) => {
   await otherDb.query(sql`insert into app.users (first_name, last_name) values ('a', 'b')`)
   await admin.query(sql`create policy leak on app.users using (true)`)
   const db = await openTenant(t, url, placement, own)
-  await t.rejects(placement.check(db, own.id), names('rows of other tenants show in users'))
+  await rejectsLike(t, placement.check(db, own.id), names('rows of other tenants show in users'))
 })

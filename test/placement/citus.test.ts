@@ -7,6 +7,7 @@ import type { AdminDb } from '../../src/placement/placement.ts'
 import { removeRows } from '../../src/placement/remove-rows.ts'
 import { type ScriptDb, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { openAdmin, rolePlacement } from './support.ts'
 
 /** What the code asks of Citus, in miniature: a table is distributed when that is written down. */
@@ -62,26 +63,30 @@ async function distributed(admin: AdminDb): Promise<unknown> {
 t.test('a plain PostgreSQL is not taken for Citus, and stays as it is', async (t) => {
   const admin = await prepared(t)
   t.equal(await isCitus(admin), false)
-  t.same(await distributeTables(admin), [])
-  t.same(await admin.query(sql`select from pg_database where datacl::text like ${`%${CITUS_KEEPER}%`}`), [])
-  t.same(await tenantShards(admin, randomUUID()), [])
-  await t.rejects(isolateTenant(admin, randomUUID()), { code: 'PLACEMENT_UNAVAILABLE' })
+  t.strictSame(await distributeTables(admin), [])
+  sameRows(
+    t,
+    await admin.query(sql`select from pg_database where datacl::text like ${`%${CITUS_KEEPER}%`}`),
+    [],
+  )
+  sameRows(t, await tenantShards(admin, randomUUID()), [])
+  await rejectsLike(t, isolateTenant(admin, randomUUID()), { code: 'PLACEMENT_UNAVAILABLE' })
 })
 
 t.test('preparing a server that distributes tables does so with the shared ones, once', async (t) => {
   const admin = await prepared(t, { standIn: true })
   t.equal(await isCitus(admin), true)
-  t.same(await distributed(admin), [{ table: 'app.users', colocated: 'default' }])
-  t.same(await distributeTables(admin), [], 'nothing is left to do')
+  sameRows(t, await distributed(admin), [{ table: 'app.users', colocated: 'default' }])
+  t.strictSame(await distributeTables(admin), [], 'nothing is left to do')
   await rolePlacement().prepare(admin)
-  t.same(await distributed(admin), [{ table: 'app.users', colocated: 'default' }])
+  sameRows(t, await distributed(admin), [{ table: 'app.users', colocated: 'default' }])
 })
 
 t.test('a new table goes where the others are, after those that it refers to', async (t) => {
   const admin = await prepared(t, { standIn: true })
   await admin.script(NOTES)
-  t.same(await distributeTables(admin), ['app.notes', 'app.attachments'])
-  t.same(await distributed(admin), [
+  t.strictSame(await distributeTables(admin), ['app.notes', 'app.attachments'])
+  sameRows(t, await distributed(admin), [
     { table: 'app.users', colocated: 'default' },
     { table: 'app.notes', colocated: 'app.users' },
     { table: 'app.attachments', colocated: 'app.notes' },
@@ -92,7 +97,7 @@ t.test('services that start at once distribute a table once', async (t) => {
   const admin = await prepared(t, { standIn: true })
   await admin.script(NOTES)
   const outcomes = await Promise.all([1, 2, 3].map(() => distributeTables(admin)))
-  t.same(outcomes.flat(), ['app.notes', 'app.attachments'])
+  t.strictSame(outcomes.flat(), ['app.notes', 'app.attachments'])
 })
 
 t.test('tables that refer to each other in a circle are named, and none is distributed', async (t) => {
@@ -100,11 +105,11 @@ t.test('tables that refer to each other in a circle are named, and none is distr
   await admin.script(`${NOTES}
     alter table app.notes add column first_attachment uuid,
       add foreign key (tenant_id, first_attachment) references app.attachments (tenant_id, id)`)
-  await t.rejects(distributeTables(admin), {
+  await rejectsLike(t, distributeTables(admin), {
     code: 'PLACEMENT_UNAVAILABLE',
     message: /circle: app\.attachments, app\.notes/,
   })
-  t.same(await distributed(admin), [{ table: 'app.users', colocated: 'default' }])
+  sameRows(t, await distributed(admin), [{ table: 'app.users', colocated: 'default' }])
 })
 
 t.test(
@@ -123,18 +128,19 @@ t.test(
         return fn(tx)
       })
     const seen = sql`select current_user::text as name, count(*)::integer as rows from app.users`
-    t.same(await asKeeper((tx) => tx.query(seen)), [{ name: CITUS_KEEPER, rows: 3 }])
-    await t.rejects(
+    sameRows(t, await asKeeper((tx) => tx.query(seen)), [{ name: CITUS_KEEPER, rows: 3 }])
+    await rejectsLike(
+      t,
       asKeeper((tx) => tx.query(sql`update app.users set first_name = 'x'`)),
       { code: '42501' },
     )
     t.equal(await removeRows(admin, tenant), 3)
-    t.same(await admin.query(sql`select tenant_id from app.users group by 1`), [{ tenant_id: other }])
+    sameRows(t, await admin.query(sql`select tenant_id from app.users group by 1`), [{ tenant_id: other }])
     const [role] = await admin.query(sql`
     select rolcanlogin, rolpassword, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb,
       (select json_agg(roleid::regrole::text) from pg_auth_members where member = a.oid) as groups
     from pg_authid a where rolname = ${CITUS_KEEPER}`)
-    t.match(role, {
+    like(t, role, {
       rolcanlogin: true,
       rolpassword: null,
       rolsuper: false,
@@ -150,8 +156,8 @@ t.test(
   'the binding of the keeper is sent statement by statement where workers would get it all',
   async (t) => {
     const id = randomUUID()
-    t.same(keeperScripts(id, false), [`set local role ${KEEPER}; set local rls.tenant_id = '${id}'`])
-    t.same(keeperScripts(id, true), [
+    t.strictSame(keeperScripts(id, false), [`set local role ${KEEPER}; set local rls.tenant_id = '${id}'`])
+    t.strictSame(keeperScripts(id, true), [
       `set local role ${CITUS_KEEPER}`,
       "set local citus.propagate_set_commands = 'local'",
       `set local rls.tenant_id = '${id}'`,
@@ -164,7 +170,8 @@ t.test('a protected table can be protected again without touching its tenant_id'
   const [before] = await admin.query(sql`select xmin::text from pg_attribute
     where attrelid = 'app.users'::regclass and attname = 'tenant_id'`)
   await admin.script(`select lessor.protect('app.users', array['select'])`)
-  t.same(
+  sameRows(
+    t,
     await admin.query(sql`select xmin::text from pg_attribute
       where attrelid = 'app.users'::regclass and attname = 'tenant_id'`),
     [before],

@@ -5,6 +5,7 @@ import { ensureDatabase } from '../../src/placement/tenant-database.ts'
 import { hexOf, ownerName, spaceName, userName } from '../../src/placement/tenant-names.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { asOwner, leftOf, NOTHING, type OwnName, prepared, twoTenants } from './own-support.ts'
 import { LIMITS, openAdmin, openSession, openTenant, provisionTenant } from './support.ts'
 
@@ -17,30 +18,33 @@ export function lifeSuite(t: Test, name: OwnName): void {
       const db = await openTenant(t, url, placement, tenant)
       await t.resolves(placement.check(db, tenant.id))
       await db.query(sql`insert into users (first_name, last_name) values ('Ada', 'Lovelace')`)
-      t.same(await db.query(sql`select tenant_id, first_name from users`), [
+      sameRows(t, await db.query(sql`select tenant_id, first_name from users`), [
         { tenant_id: tenant.id, first_name: 'Ada' },
       ])
-      t.same(
+      sameRows(
+        t,
         await db.query(sql`
           select pg_get_userbyid(relowner) as owner, relrowsecurity as enabled, relforcerowsecurity as forced
           from pg_class where oid = 'users'::regclass`),
         [{ owner: ownerName(tenant.id), enabled: true, forced: true }],
       )
-      await t.rejects(
+      await rejectsLike(
+        t,
         db.query(
           sql`insert into users (tenant_id, first_name, last_name) values (gen_random_uuid(), 'a', 'b')`,
         ),
         { code: '42501' },
         'row level security stands beneath the grants',
       )
-      t.same(
+      sameRows(
+        t,
         await db.query(sql`
           select has_table_privilege(${userName(tenant.id)}, 'users', 'truncate, references, trigger') as beyond`),
         [{ beyond: false }],
       )
     }
     t.equal(await placement.removeRows(), 0)
-    t.match(placement, { name, hasOwnLogin: true, hasOwnTables: true })
+    like(t, placement, { name, hasOwnLogin: true, hasOwnTables: true })
   })
 
   t.test(`${name}: a login has its limits and settings, whatever program logs in`, async (t) => {
@@ -52,16 +56,17 @@ export function lifeSuite(t: Test, name: OwnName): void {
     bare.password = tenant.password.reveal()
     if (database !== undefined) bare.pathname = `/${database}`
     const db = await openSession(t, bare.href)
-    t.same(
+    sameRows(
+      t,
       await db.query(sql`
         select current_setting('search_path') as search_path, current_setting('rls.tenant_id') as "rls.tenant_id",
           current_setting('statement_timeout') as timeout`),
       [{ ...parameters, timeout: '30s' }],
     )
-    t.match(await admin.query(sql`select * from pg_roles where rolname = ${user}`), [
+    like(t, await admin.query(sql`select * from pg_roles where rolname = ${user}`), [
       { rolsuper: false, rolbypassrls: false, rolcreatedb: false, rolconnlimit: LIMITS.connectionLimit },
     ])
-    t.match(await admin.query(sql`select rolpassword from pg_authid where rolname = ${user}`), [
+    like(t, await admin.query(sql`select rolpassword from pg_authid where rolname = ${user}`), [
       { rolpassword: /^SCRAM-SHA-256\$/ },
     ])
   })
@@ -71,15 +76,18 @@ export function lifeSuite(t: Test, name: OwnName): void {
     const password = randomPassword()
     const request = { tenantId: own.id.toUpperCase(), colour: 'blue', limits: LIMITS } as const
     await placement.provision(admin, { ...request, verifier: scramVerifier(password) })
-    await t.rejects(openTenant(t, url, placement, own), { code: '28P01' })
+    await rejectsLike(t, openTenant(t, url, placement, own), { code: '28P01' })
     const again = await openTenant(t, url, placement, { ...own, password })
-    t.same(
+    sameRows(
+      t,
       await again.query(sql`select first_name from users`),
       await db.query(sql`select first_name from users`),
     )
     await t.resolves(placement.check(again, own.id))
-    await t.rejects(placement.provision(admin, { ...request, verifier: 'plain' }), { message: /"verifier"/ })
-    await t.rejects(placement.provision(admin, { ...request, tenantId: 'x; --', verifier: '' }), {
+    await rejectsLike(t, placement.provision(admin, { ...request, verifier: 'plain' }), {
+      message: /"verifier"/,
+    })
+    await rejectsLike(t, placement.provision(admin, { ...request, tenantId: 'x; --', verifier: '' }), {
       message: /"tenantId"/,
     })
   })
@@ -93,11 +101,11 @@ export function lifeSuite(t: Test, name: OwnName): void {
       const green = await provisionTenant(t, placement, admin, { id: own.id, colour: 'green' })
       const greenDb = await openTenant(t, url, placement, green)
       await t.resolves(placement.check(greenDb, own.id))
-      await t.rejects(greenDb.query(sql`select lo_get(4711)`), { code: '42501' })
+      await rejectsLike(t, greenDb.query(sql`select lo_get(4711)`), { code: '42501' })
       await placement.withdraw(admin, own.id, 'blue')
       await db.connection.lost
-      await t.rejects(openTenant(t, url, placement, own), { code: '28P01' })
-      t.match(await greenDb.query(sql`select convert_from(lo_get(4711), 'utf8') as text`), [{ text: 'kept' }])
+      await rejectsLike(t, openTenant(t, url, placement, own), { code: '28P01' })
+      like(t, await greenDb.query(sql`select convert_from(lo_get(4711), 'utf8') as text`), [{ text: 'kept' }])
       t.equal((await greenDb.query(sql`select from users`)).length, 1)
       await asOwner(greenDb, own.id, () => greenDb.query(sql`alter table notes add column text text`))
       await t.resolves(placement.check(greenDb, own.id))
@@ -119,7 +127,7 @@ export function lifeSuite(t: Test, name: OwnName): void {
     })
     await placement.unprovision(admin, own.id)
     await db.connection.lost
-    t.same(await leftOf(admin, own.id), NOTHING)
+    t.strictSame(await leftOf(admin, own.id), NOTHING)
     await placement.unprovision(admin, own.id)
     await t.resolves(placement.check(await openTenant(t, url, placement, other), other.id))
   })
@@ -157,10 +165,10 @@ export function lifeSuite(t: Test, name: OwnName): void {
       const tenant = await provisionTenant(t, placement, admin, { id: finished })
       const db = await openTenant(t, url, placement, tenant)
       await t.resolves(placement.check(db, finished), `half ${number} is finished`)
-      t.same(await db.query(sql`select from users`), [])
+      sameRows(t, await db.query(sql`select from users`), [])
       await half(takenBack)
       await placement.unprovision(admin, takenBack)
-      t.same(await leftOf(admin, takenBack), NOTHING, `half ${number} is taken back`)
+      t.strictSame(await leftOf(admin, takenBack), NOTHING, `half ${number} is taken back`)
     }
   })
 
@@ -174,8 +182,8 @@ export function lifeSuite(t: Test, name: OwnName): void {
     const db = await openSession(t, bare.href)
     await db.query(sql`select lo_from_bytea(4712, 'left')`)
     await placement.unprovision(admin, own.id)
-    t.same(await leftOf(admin, own.id), NOTHING)
-    t.same(await openAdmin(t, elsewhere.href).query(sql`select from pg_largeobject_metadata`), [])
+    t.strictSame(await leftOf(admin, own.id), NOTHING)
+    sameRows(t, await openAdmin(t, elsewhere.href).query(sql`select from pg_largeobject_metadata`), [])
   })
 
   t.test(`${name}: a tenant is dropped whatever its neighbour has granted it`, async (t) => {
@@ -191,7 +199,7 @@ export function lifeSuite(t: Test, name: OwnName): void {
       }
     })
     await placement.unprovision(admin, own.id)
-    t.same(await leftOf(admin, own.id), NOTHING)
+    t.strictSame(await leftOf(admin, own.id), NOTHING)
     t.equal((await otherDb.query(sql`select from users`)).length, 1)
   })
 }

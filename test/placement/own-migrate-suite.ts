@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { Test } from 'tap'
 import { hexOf, ownerName, spaceName } from '../../src/placement/tenant-names.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { appFiles, asOwner, inOwn, leftOf, type OwnName, ownPlacement, prepared } from './own-support.ts'
 import { openAdmin, openTenant, provisionTenant } from './support.ts'
 
@@ -34,30 +35,33 @@ function ledger(name: OwnName, tenantId: string) {
 export function migrateSuite(t: Test, name: OwnName): void {
   t.test(`${name}: migrate runs what is missing, once, and says what it would run`, async (t) => {
     const { admin, placement, tenant, db, newer } = await behind(t, name, SECOND)
-    t.same(await placement.migrate(admin, tenant.id, PATIENT), [])
-    t.same(await newer.migrate(admin, tenant.id, { ...PATIENT, dryRun: true }), ['000002-notes'])
-    t.same(await db.query(sql`select to_regclass('notes') as notes`), [{ notes: null }], 'that was dry')
-    t.same(await newer.migrate(admin, tenant.id.toUpperCase(), PATIENT), ['000002-notes'])
-    t.same(await newer.migrate(admin, tenant.id, PATIENT), [])
-    t.same(await newer.migrate(admin, tenant.id, { ...PATIENT, dryRun: true }), [])
-    t.same(await db.query(sql`select tenant_id, id from notes`), [{ tenant_id: tenant.id, id: 1 }])
+    t.strictSame(await placement.migrate(admin, tenant.id, PATIENT), [])
+    t.strictSame(await newer.migrate(admin, tenant.id, { ...PATIENT, dryRun: true }), ['000002-notes'])
+    sameRows(t, await db.query(sql`select to_regclass('notes') as notes`), [{ notes: null }], 'that was dry')
+    t.strictSame(await newer.migrate(admin, tenant.id.toUpperCase(), PATIENT), ['000002-notes'])
+    t.strictSame(await newer.migrate(admin, tenant.id, PATIENT), [])
+    t.strictSame(await newer.migrate(admin, tenant.id, { ...PATIENT, dryRun: true }), [])
+    sameRows(t, await db.query(sql`select tenant_id, id from notes`), [{ tenant_id: tenant.id, id: 1 }])
     await inOwn(admin, placement, tenant.id, async (there) => {
-      t.same(await there.query(ledger(name, tenant.id)), [{ name: '000001-users' }, { name: '000002-notes' }])
-      t.match(await there.query(sql`select tableowner from pg_tables where tablename = 'notes'`), [
+      sameRows(t, await there.query(ledger(name, tenant.id)), [
+        { name: '000001-users' },
+        { name: '000002-notes' },
+      ])
+      like(t, await there.query(sql`select tableowner from pg_tables where tablename = 'notes'`), [
         { tableowner: ownerName(tenant.id) },
       ])
     })
-    t.match(await leftOf(admin, tenant.id), { roles: 3 }, 'the migrator is gone')
+    like(t, await leftOf(admin, tenant.id), { roles: 3 }, 'the migrator is gone')
     await t.resolves(placement.check(db, tenant.id))
   })
 
   t.test(`${name}: a new tenant starts at the newest file, and a new colour changes no table`, async (t) => {
     const { admin, placement, url, tenant, newer } = await behind(t, name, SECOND)
     const fresh = await provisionTenant(t, newer, admin)
-    t.same(await (await openTenant(t, url, newer, fresh)).query(sql`select id from notes`), [{ id: 1 }])
+    sameRows(t, await (await openTenant(t, url, newer, fresh)).query(sql`select id from notes`), [{ id: 1 }])
     const green = await provisionTenant(t, newer, admin, { id: tenant.id, colour: 'green' })
     const db = await openTenant(t, url, placement, green)
-    t.same(await db.query(sql`select to_regclass('notes') as notes`), [{ notes: null }])
+    sameRows(t, await db.query(sql`select to_regclass('notes') as notes`), [{ notes: null }])
   })
 
   t.test(`${name}: several who migrate one tenant at once run each file once`, async (t) => {
@@ -68,11 +72,11 @@ export function migrateSuite(t: Test, name: OwnName): void {
     })
     const admins = [admin, openAdmin(t, url), openAdmin(t, url)]
     const ran = await Promise.all(admins.map((each) => newer.migrate(each, tenant.id, PATIENT)))
-    t.same(ran.flat().sort(), ['000002-slow', '000003-more'])
+    t.strictSame(ran.flat().sort(), ['000002-slow', '000003-more'])
     await asOwner(db, tenant.id, async () => {
-      t.same(await db.query(sql`select id from ran`), [{ id: 1 }])
+      sameRows(t, await db.query(sql`select id from ran`), [{ id: 1 }])
     })
-    t.match(await leftOf(admin, tenant.id), { roles: 3 })
+    like(t, await leftOf(admin, tenant.id), { roles: 3 })
   })
 
   t.test(`${name}: a file that fails leaves nothing, and the ones before it stay`, async (t) => {
@@ -80,26 +84,26 @@ export function migrateSuite(t: Test, name: OwnName): void {
       ...SECOND,
       '000003-broken.sql': 'create table broken (id int); select 1 / 0',
     })
-    await t.rejects(newer.migrate(admin, tenant.id, PATIENT), { code: '22012' })
-    t.match(await db.query(sql`select to_regclass('notes') as notes, to_regclass('broken') as broken`), [
+    await rejectsLike(t, newer.migrate(admin, tenant.id, PATIENT), { code: '22012' })
+    like(t, await db.query(sql`select to_regclass('notes') as notes, to_regclass('broken') as broken`), [
       { notes: 'notes', broken: null },
     ])
-    t.match(await leftOf(admin, tenant.id), { roles: 3 }, 'the migrator is gone')
+    like(t, await leftOf(admin, tenant.id), { roles: 3 }, 'the migrator is gone')
     const mended = await appFiles(t, { ...SECOND, '000003-mended.sql': 'create table broken (id int)' })
-    t.same(await ownPlacement(name, mended).migrate(admin, tenant.id, PATIENT), ['000003-mended'])
+    t.strictSame(await ownPlacement(name, mended).migrate(admin, tenant.id, PATIENT), ['000003-mended'])
   })
 
   t.test(`${name}: a file that changed after it ran, and a tenant that is newer, are refused`, async (t) => {
     const { admin, placement, tenant, newer } = await behind(t, name, SECOND)
     const changed = ownPlacement(name, await appFiles(t, { '000001-users.sql': `${USERS}\nselect 1;` }))
     for (const dryRun of [true, false]) {
-      await t.rejects(changed.migrate(admin, tenant.id, { ...PATIENT, dryRun }), {
+      await rejectsLike(t, changed.migrate(admin, tenant.id, { ...PATIENT, dryRun }), {
         name: 'MigrationError',
         message: /000001-users was changed after it ran/,
       })
     }
     await newer.migrate(admin, tenant.id, PATIENT)
-    await t.rejects(placement.migrate(admin, tenant.id, PATIENT), {
+    await rejectsLike(t, placement.migrate(admin, tenant.id, PATIENT), {
       name: 'MigrationError',
       message: /000002-notes, which this version of Lessor does not know/,
     })
@@ -114,10 +118,10 @@ export function migrateSuite(t: Test, name: OwnName): void {
       })
       await db.command('begin')
       await db.query(sql`select from users`)
-      await t.rejects(newer.migrate(admin, tenant.id, { lockTimeoutMs: 50 }), { code: '55P03' })
+      await rejectsLike(t, newer.migrate(admin, tenant.id, { lockTimeoutMs: 50 }), { code: '55P03' })
       await db.command('commit')
-      t.same(await db.query(sql`select to_regclass('before_it') as made`), [{ made: null }])
-      t.same(await newer.migrate(admin, tenant.id, { lockTimeoutMs: 50 }), ['000002-column'])
+      sameRows(t, await db.query(sql`select to_regclass('before_it') as made`), [{ made: null }])
+      t.strictSame(await newer.migrate(admin, tenant.id, { lockTimeoutMs: 50 }), ['000002-column'])
     },
   )
 
@@ -172,15 +176,21 @@ export function migrateSuite(t: Test, name: OwnName): void {
         await db.query(sql`create policy attack on users as restrictive using (attack_row('policy'))`)
         await db.query(sql`alter table users add check (attack_row('check'))`)
       })
-      t.same(await newer.migrate(admin, tenant.id, PATIENT), ['000002-change'])
+      t.strictSame(await newer.migrate(admin, tenant.id, PATIENT), ['000002-change'])
 
       await asOwner(db, tenant.id, async () => {
         const seen = await db.query<{ at: string; who: string; login: string; got: string }>(
           sql`select at, who, login, got from seen where login like 'tm\\_%'`,
         )
-        t.same([...new Set(seen.map(({ at }) => at))].sort(), ['at_commit', 'at_once', 'check', 'policy'])
+        t.strictSame([...new Set(seen.map(({ at }) => at))].sort(), [
+          'at_commit',
+          'at_once',
+          'check',
+          'policy',
+        ])
         for (const { who, login, got } of seen) {
-          t.match(
+          like(
+            t,
             { who, login, got },
             {
               who: ownerName(tenant.id),
@@ -190,14 +200,14 @@ export function migrateSuite(t: Test, name: OwnName): void {
           )
         }
       })
-      t.match(await admin.query(sql`select * from pg_roles where rolname = ${user}`), [
+      like(t, await admin.query(sql`select * from pg_roles where rolname = ${user}`), [
         { rolsuper: false, rolbypassrls: false },
       ])
       await asOwner(db, tenant.id, async () => {
         await db.query(sql`drop policy attack on users`)
       })
       await t.resolves(placement.check(db, tenant.id))
-      t.match(await leftOf(admin, tenant.id), { roles: 3 })
+      like(t, await leftOf(admin, tenant.id), { roles: 3 })
     },
   )
 
@@ -217,13 +227,13 @@ export function migrateSuite(t: Test, name: OwnName): void {
           sql`create trigger hang after update on users for each statement execute function hang()`,
         )
       })
-      await t.rejects(newer.migrate(admin, tenant.id, { ...PATIENT, timeoutMs: 200 }), {
+      await rejectsLike(t, newer.migrate(admin, tenant.id, { ...PATIENT, timeoutMs: 200 }), {
         code: 'STATEMENT_TIMEOUT',
         message: 'The migration took longer than 200 ms.',
       })
-      t.match(await leftOf(admin, tenant.id), { roles: 3 }, 'the migrator is gone, and its session with it')
+      like(t, await leftOf(admin, tenant.id), { roles: 3 }, 'the migrator is gone, and its session with it')
       await asOwner(db, tenant.id, () => db.query(sql`drop trigger hang on users`))
-      t.same(await newer.migrate(admin, tenant.id, PATIENT), ['000002-change'])
+      t.strictSame(await newer.migrate(admin, tenant.id, PATIENT), ['000002-change'])
     },
   )
 
@@ -239,8 +249,8 @@ export function migrateSuite(t: Test, name: OwnName): void {
       )
       await db.run(`create table pg_class (oid oid, relname text, relkind "char")`)
     })
-    t.same(await newer.migrate(admin, tenant.id, PATIENT), ['000002-notes'])
-    t.same(await db.query(sql`select tenant_id from notes`), [{ tenant_id: tenant.id }])
+    t.strictSame(await newer.migrate(admin, tenant.id, PATIENT), ['000002-notes'])
+    sameRows(t, await db.query(sql`select tenant_id from notes`), [{ tenant_id: tenant.id }])
   })
 
   t.test(
@@ -252,14 +262,15 @@ export function migrateSuite(t: Test, name: OwnName): void {
       create role ${expired} login valid until '2020-01-01';
       create role ${atWork} login valid until 'infinity'`)
       await newer.migrate(admin, tenant.id, PATIENT)
-      t.same(
+      sameRows(
+        t,
         await admin.query(
           sql`select rolname from pg_roles where starts_with(rolname, ${`tm_${hexOf(tenant.id)}`})`,
         ),
         [{ rolname: atWork }],
       )
       await newer.unprovision(admin, tenant.id)
-      t.match(await leftOf(admin, tenant.id), { roles: 0 })
+      like(t, await leftOf(admin, tenant.id), { roles: 0 })
     },
   )
 }

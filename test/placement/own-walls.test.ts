@@ -4,6 +4,7 @@ import { migrate, readMigrations } from '../../src/control/migrate.ts'
 import { checkCatalog } from '../../src/isolation/check-catalog.ts'
 import { hexOf, ownerName, spaceName, userName } from '../../src/placement/tenant-names.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { asOwner, inOwn, OWN_NAMES, twoTenants } from './own-support.ts'
 import {
   type ConnectionDb,
@@ -49,9 +50,11 @@ for (const name of OWN_NAMES) {
       ...((await isModern(db)) ? ['lessor_ddl', 'lessor_schema'] : []),
       'postgres',
     ]) {
-      await t.rejects(db.run(`set role ${role}`), REFUSED, `set role ${role}`)
-      await t.rejects(db.run(`set session authorization ${role}`), REFUSED)
-      await asOwner(db, own.id, () => t.rejects(db.run(`grant ${role} to ${ownerName(own.id)}`), REFUSED))
+      await rejectsLike(t, db.run(`set role ${role}`), REFUSED, `set role ${role}`)
+      await rejectsLike(t, db.run(`set session authorization ${role}`), REFUSED)
+      await asOwner(db, own.id, () =>
+        rejectsLike(t, db.run(`grant ${role} to ${ownerName(own.id)}`), REFUSED),
+      )
     }
     for (const statement of [
       `select * from ${spaceName(other.id)}.users`,
@@ -60,12 +63,13 @@ for (const name of OWN_NAMES) {
       `create table ${spaceName(other.id)}.mine (id int)`,
       ...(name === 'schema' ? ['select * from app.users', 'insert into app.users default values'] : []),
     ]) {
-      await t.rejects(db.run(statement), REFUSED, statement)
-      await asOwner(db, own.id, () => t.rejects(db.run(statement), REFUSED, `as owner: ${statement}`))
+      await rejectsLike(t, db.run(statement), REFUSED, statement)
+      await asOwner(db, own.id, () => rejectsLike(t, db.run(statement), REFUSED, `as owner: ${statement}`))
     }
 
     const databases = ['postgres', 'template1', new URL(url).pathname.slice(1)]
-    t.same(
+    sameRows(
+      t,
       await admin.query(sql`
         select datname from pg_database
         where datname ~ '^t_[0-9a-f]{32}$' and datname <> ${spaceName(own.id)}
@@ -77,15 +81,15 @@ for (const name of OWN_NAMES) {
     asTenant.username = `tb_${hexOf(own.id)}`
     asTenant.password = own.password.reveal()
     asTenant.pathname = `/${spaceName(other.id)}`
-    await t.rejects(openSession(t, asTenant.href), { code: name === 'schema' ? '3D000' : '42501' })
+    await rejectsLike(t, openSession(t, asTenant.href), { code: name === 'schema' ? '3D000' : '42501' })
     if (name === 'database') {
       asTenant.pathname = `/${databases[2]}`
-      await t.rejects(openSession(t, asTenant.href), { code: '42501' }, "nor the server's own database")
+      await rejectsLike(t, openSession(t, asTenant.href), { code: '42501' }, "nor the server's own database")
       const asGuest = new URL(url)
       asGuest.username = `tb_${hexOf(guest.id)}`
       asGuest.password = guest.password.reveal()
       asGuest.pathname = `/${spaceName(own.id)}`
-      await t.rejects(openSession(t, asGuest.href), { code: '42501' }, 'nor do tenants of shared tables')
+      await rejectsLike(t, openSession(t, asGuest.href), { code: '42501' }, 'nor do tenants of shared tables')
     }
   })
 
@@ -103,24 +107,25 @@ for (const name of OWN_NAMES) {
       ]
       const modern = await isModern(db)
       if (modern) {
-        for (const statement of ddl) await t.rejects(db.run(statement), { code: /^42(501|P01)$/ }, statement)
+        for (const statement of ddl)
+          await rejectsLike(t, db.run(statement), { code: /^42(501|P01)$/ }, statement)
       }
       await asOwner(db, own.id, async () => {
         for (const statement of ddl) await t.resolves(db.run(statement), statement)
       })
       await db.query(sql`insert into notes default values`)
-      t.match(await db.query(sql`select * from notes`), [{ tenant_id: own.id }])
+      like(t, await db.query(sql`select * from notes`), [{ tenant_id: own.id }])
       if (modern) {
-        await t.rejects(db.query(sql`delete from notes`), { code: '42501' }, 'a verb that was not named')
+        await rejectsLike(t, db.query(sql`delete from notes`), { code: '42501' }, 'a verb that was not named')
       }
       await t.resolves(placement.check(db, own.id), 'it may do so')
       await asOwner(db, own.id, async () => {
-        await t.rejects(db.run("select lessor.protect('pg_class')"), { code: /^42/ })
-        await t.rejects(db.run("select lessor.claim_own_migration(9, 'x', 'y')"), {
+        await rejectsLike(t, db.run("select lessor.protect('pg_class')"), { code: /^42/ })
+        await rejectsLike(t, db.run("select lessor.claim_own_migration(9, 'x', 'y')"), {
           code: '42501',
           message: /only a session that migrates a tenant/,
         })
-        t.same(await db.run('select * from lessor.own_migrations()'), [])
+        sameRows(t, await db.run('select * from lessor.own_migrations()'), [])
       })
     },
   )
@@ -164,28 +169,29 @@ for (const name of OWN_NAMES) {
         'create role mine',
         'create database mine',
       ]) {
-        await t.rejects(db.run(statement), REFUSED, statement)
+        await rejectsLike(t, db.run(statement), REFUSED, statement)
       }
       const grant = `grant connect on database ${spaceName(own.id)} to public, ${user}`
-      if (name === 'database') await t.rejects(db.run(grant), { code: '42501' })
+      if (name === 'database') await rejectsLike(t, db.run(grant), { code: '42501' })
     })
     if (name === 'schema') {
-      await t.rejects(otherDb.run(`select * from ${fullName(name, own)}`), { code: '42501' })
-      await t.rejects(otherDb.run(`select ${schema}.peek()`), { code: '42501' })
+      await rejectsLike(t, otherDb.run(`select * from ${fullName(name, own)}`), { code: '42501' })
+      await rejectsLike(t, otherDb.run(`select ${schema}.peek()`), { code: '42501' })
       await asOwner(otherDb, other.id, () =>
-        t.rejects(otherDb.run(`select * from ${fullName(name, own)}`), { code: '42501' }),
+        rejectsLike(t, otherDb.run(`select * from ${fullName(name, own)}`), { code: '42501' }),
       )
     } else {
       const asOther = new URL(url)
       asOther.username = user
       asOther.password = other.password.reveal()
       asOther.pathname = `/${spaceName(own.id)}`
-      await t.rejects(openSession(t, asOther.href), { code: '42501' })
+      await rejectsLike(t, openSession(t, asOther.href), { code: '42501' })
     }
     await t.resolves(placement.check(db, own.id))
     await t.resolves(placement.check(otherDb, other.id))
     await inOwn(admin, placement, own.id, async (there) => {
-      t.same(
+      sameRows(
+        t,
         await there.query(sql`
           select grantee::regrole::text from pg_namespace, aclexplode(nspacl)
           where nspname = ${schema} and grantee not in (nspowner, ${ownerName(own.id)}::regrole, ${userName(own.id)}::regrole)`),
@@ -201,7 +207,12 @@ for (const name of OWN_NAMES) {
     const database = new URL(url).pathname.slice(1)
     const fails = async (rule: string, broken: string, mended: string) => {
       await inOwn(admin, placement, own.id, (there) => there.script(broken))
-      await t.rejects(placement.check(db, own.id), { code: 'INTERNAL', message: new RegExp(rule) }, broken)
+      await rejectsLike(
+        t,
+        placement.check(db, own.id),
+        { code: 'INTERNAL', message: new RegExp(rule) },
+        broken,
+      )
       await inOwn(admin, placement, own.id, (there) => there.script(mended))
       await t.resolves(placement.check(db, own.id), mended)
     }
@@ -291,25 +302,25 @@ for (const name of OWN_NAMES) {
     const half = spaceName(randomUUID())
     await admin.script(`create database ${half} template template0 allow_connections false`)
     await t.resolves(placement.check(db, own.id))
-    t.same(
+    t.strictSame(
       (await checkCatalog(admin, 'default')).broken.filter(({ object }) => object === half),
       [],
     )
     await admin.script(`drop database ${half}`)
-    await t.rejects(placement.check(db, other.id), { message: /named after another tenant/ })
+    await rejectsLike(t, placement.check(db, other.id), { message: /named after another tenant/ })
     await asOwner(db, own.id, async () => {
       // Fits the type of current_user better than the system's own.
       await db.run(
         `create function "right"(name, int) returns text language sql as $$ select '${hexOf(other.id)}' $$`,
       )
     })
-    await t.rejects(placement.check(db, other.id), { message: /named after another tenant/ })
+    await rejectsLike(t, placement.check(db, other.id), { message: /named after another tenant/ })
     await t.resolves(placement.check(db, own.id))
-    t.same(await db.query(sql`show search_path`), [{ search_path: schema }], 'as it was')
+    sameRows(t, await db.query(sql`show search_path`), [{ search_path: schema }], 'as it was')
     const strayed = await openTenant(t, url, placement, own, { search_path: 'public' })
-    await t.rejects(placement.check(strayed, own.id), { message: /search_path is not/ })
+    await rejectsLike(t, placement.check(strayed, own.id), { message: /search_path is not/ })
     const wrong = await openTenant(t, url, placement, own, { 'rls.tenant_id': other.id, row_security: 'off' })
-    await t.rejects(placement.check(wrong, own.id), {
+    await rejectsLike(t, placement.check(wrong, own.id), {
       message: /row_security is off; rls.tenant_id names another/,
     })
   })
@@ -322,8 +333,8 @@ t.test('two tenants of the other placement on the same server are no way in eith
   const apart = await provisionTenant(t, placement, admin)
   const apartDb: ConnectionDb = await openTenant(t, url, placement, apart)
   await t.resolves(placement.check(apartDb, apart.id))
-  await t.rejects(db.run(`set role ${ownerName(apart.id)}`), REFUSED)
-  await t.rejects(apartDb.run(`set role ${ownerName(own.id)}`), REFUSED)
+  await rejectsLike(t, db.run(`set role ${ownerName(apart.id)}`), REFUSED)
+  await rejectsLike(t, apartDb.run(`set role ${ownerName(own.id)}`), REFUSED)
 })
 
 t.test(
@@ -342,12 +353,13 @@ t.test(
       has_function_privilege(${ownerName(own.id)}, oid, 'execute') as owner, prosecdef as definer,
       proowner::regrole::text as by
     from pg_proc where pronamespace = 'lessor'::regnamespace order by 1`)
-    t.same(
+    t.strictSame(
       functions.filter(({ everybody }) => everybody),
       [],
     )
     t.ok(functions.some(({ name, owner }) => owner && name === 'protect'))
-    t.match(
+    like(
+      t,
       functions.filter(({ owner, definer }) => owner && definer),
       [
         { name: 'claim_own_migration', by: 'lessor_owner' },
@@ -366,6 +378,6 @@ t.test('beside a control database, a tenant of a schema sees none of its tables'
     where relnamespace = 'lessor'::regnamespace and relkind in ('r', 'v', 'm', 'p', 'S')`)
   t.ok(tables.length > 10)
   for (const { name } of tables) {
-    await asOwner(db, own.id, () => t.rejects(db.run(`select * from ${name}`), { code: '42501' }, name))
+    await asOwner(db, own.id, () => rejectsLike(t, db.run(`select * from ${name}`), { code: '42501' }, name))
   }
 })

@@ -4,6 +4,7 @@ import { type Db, type Statement, sql } from '../../src/pool/statement.ts'
 import type { UserListRequest } from '../../src/users/user.ts'
 import { userListStatement } from '../../src/users/user-store.ts'
 import { testDatabase } from '../support/database.ts'
+import { includes, sameRows } from '../support/like.ts'
 import { openAdmin, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
 const PARTITIONS = 500
@@ -96,7 +97,7 @@ t.test(`with ${PARTITIONS} partitions a statement is planned for its tenant's al
         if (run > 0) continue
         const all = nodes(explained.Plan)
         const relations = [...new Set(all.flatMap((node) => node['Relation Name'] ?? []))]
-        t.same(
+        t.strictSame(
           // What is written is named by the parent as well.
           relations.filter((each) => each !== 'users' || relation === 'users'),
           [relation],
@@ -107,7 +108,7 @@ t.test(`with ${PARTITIONS} partitions a statement is planned for its tenant's al
         )
         t.ok(scans.length > 0, `${name}: an index is used`)
         for (const scan of scans) {
-          t.match(scan['Index Cond'], `tenant_id = '${tenant.id}'::uuid`, `${name}: ${scan['Node Type']}`)
+          includes(t, scan['Index Cond'], `tenant_id = '${tenant.id}'::uuid`, `${name}: ${scan['Node Type']}`)
         }
         t.notOk(
           all.some((node) => node['Node Type'] === 'Append'),
@@ -119,7 +120,8 @@ t.test(`with ${PARTITIONS} partitions a statement is planned for its tenant's al
   }
 
   const db = await openTenant(t, url, placement, common)
-  t.same(
+  sameRows(
+    t,
     await db.query(sql`select current_setting('plan_cache_mode') as mode`),
     [{ mode: 'force_custom_plan' }],
     'no statement is planned for all partitions at once',
@@ -127,7 +129,8 @@ t.test(`with ${PARTITIONS} partitions a statement is planned for its tenant's al
   for (let run = 0; run < 8; run++) {
     await db.query(sql`select count(*) from users where tenant_id = ${common.id}::uuid`)
   }
-  t.same(
+  sameRows(
+    t,
     await db.query(sql`
       select generic_plans::integer as generic, custom_plans::integer as custom from pg_prepared_statements
       where statement like 'select count(*) from users %'`),

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { type Statement, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { openAdmin, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
 /** A table with all that can hang on one. */
@@ -92,30 +93,30 @@ t.test('all that hangs on a table hangs on its parent when it is partitioned', a
     select lessor.partition('app.notes');
     alter table app.replies validate constraint to_note`)
   const [after] = await looks()
-  t.same(after, before)
+  t.strictSame(after, before)
   await admin.script(`select lessor.partition('app.notes')`)
 
   const [common] = await admin.query(sql`
     select relrowsecurity, relforcerowsecurity, relispartition,
       (select count(*)::integer from aclexplode(relacl) where grantee <> relowner) as grants
     from pg_class where oid = 'lessor_partitions.notes'::regclass`)
-  t.same(common, { relrowsecurity: true, relforcerowsecurity: true, relispartition: true, grants: 0 })
+  t.strictSame(common, { relrowsecurity: true, relforcerowsecurity: true, relispartition: true, grants: 0 })
   await placement.check(db, tenant.id)
-  await t.rejects(db.query(sql`select * from lessor_partitions.notes`), { code: '42501' })
+  await rejectsLike(t, db.query(sql`select * from lessor_partitions.notes`), { code: '42501' })
 
   await db.query(sql`insert into notes (team, email, body) values (1, 'c@d', 'second')`)
-  t.same(await db.query(sql`select id, body, number, place, double from notes order by id`), [
+  sameRows(t, await db.query(sql`select id, body, number, place, double from notes order by id`), [
     { id: '1', body: 'first', number: 1, place: 1, double: 2 },
     { id: '2', body: 'second', number: 2, place: 2, double: 4 },
   ])
-  t.match(await db.query(sql`select body from bodies order by id`), [{ body: 'first' }, { body: 'second' }])
-  await t.rejects(db.query(sql`insert into notes (team, email, body) values (1, 'a@b', 'third')`), {
+  like(t, await db.query(sql`select body from bodies order by id`), [{ body: 'first' }, { body: 'second' }])
+  await rejectsLike(t, db.query(sql`insert into notes (team, email, body) values (1, 'a@b', 'third')`), {
     code: '23505',
   })
-  await t.rejects(db.query(sql`insert into notes (team, body) values (9, 'third')`), { code: '23503' })
-  await t.rejects(db.query(sql`insert into replies (id, note) values (2, 99)`), { code: '23503' })
-  await t.rejects(db.query(sql`delete from notes`), { code: '42501' }, 'a verb that was not named')
-  t.match(await db.query(sql`update notes set body = 'x' where id = 1 returning changed_at`), [
+  await rejectsLike(t, db.query(sql`insert into notes (team, body) values (9, 'third')`), { code: '23503' })
+  await rejectsLike(t, db.query(sql`insert into replies (id, note) values (2, 99)`), { code: '23503' })
+  await rejectsLike(t, db.query(sql`delete from notes`), { code: '42501' }, 'a verb that was not named')
+  like(t, await db.query(sql`update notes set body = 'x' where id = 1 returning changed_at`), [
     { changed_at: new Date('2001-01-01T00:00:00Z') },
   ])
 })
@@ -156,23 +157,23 @@ t.test('a table moves with its foreign keys, and triggers take that for no chang
     admin.query(sql`
       select tenant_id = ${id} as large, tableoid = lessor.partition_of('app.notes', ${id}) as own, count(*)::integer as count
       from app.notes group by 1, 2 order by 1`)
-  t.same(await where(), [
+  sameRows(t, await where(), [
     { large: false, own: false, count: 50 },
     { large: true, own: true, count: 50 },
   ])
-  t.same(await admin.query(sql`select * from public.audit`), [])
-  t.same(await admin.query(sql`select count(*)::integer as count from app.replies`), [{ count: 100 }])
+  sameRows(t, await admin.query(sql`select * from public.audit`), [])
+  sameRows(t, await admin.query(sql`select count(*)::integer as count from app.replies`), [{ count: 100 }])
   const db = await openTenant(t, url, placement, tenant)
-  await t.rejects(db.query(sql`insert into replies (id, note) values (999, 9999)`), { code: '23503' })
+  await rejectsLike(t, db.query(sql`insert into replies (id, note) values (999, 9999)`), { code: '23503' })
 
   await admin.query(sql`select lessor.return_rows('app.notes', ${id}, 50)`)
-  t.same(await where(), [
+  sameRows(t, await where(), [
     { large: false, own: null, count: 50 },
     { large: true, own: null, count: 50 },
   ])
-  t.same(await admin.query(sql`select * from public.audit`), [])
+  sameRows(t, await admin.query(sql`select * from public.audit`), [])
   await db.query(sql`insert into notes (team, email, body) values (1, 'the last', 'x')`)
-  t.same(await admin.query(sql`select verb from public.audit`), [{ verb: 'INSERT' }])
+  sameRows(t, await admin.query(sql`select verb from public.audit`), [{ verb: 'INSERT' }])
 })
 
 t.test('a copy that differs is not put in the place of the rows', async (t) => {
@@ -198,18 +199,24 @@ t.test('a copy that differs is not put in the place of the rows', async (t) => {
     await admin.query(sql`select lessor.copy_rows('app.users', ${id}, 100)`)
     await t.resolves(compare())
     await admin.script(damage)
-    await t.rejects(compare(), { code: '23000', message: /are (10|9) in its partition, or differ/ }, damage)
+    await rejectsLike(
+      t,
+      compare(),
+      { code: '23000', message: /are (10|9) in its partition, or differ/ },
+      damage,
+    )
   }
-  await t.rejects(admin.query(sql`select lessor.finish_move('app.users', ${id})`), { code: '23000' })
-  await t.rejects(admin.query(sql`select lessor.apply_changes('app.users', ${id})`), { code: '25001' })
-  t.same(await db.query(sql`select count(*)::integer as count from users`), [{ count: 10 }])
+  await rejectsLike(t, admin.query(sql`select lessor.finish_move('app.users', ${id})`), { code: '23000' })
+  await rejectsLike(t, admin.query(sql`select lessor.apply_changes('app.users', ${id})`), { code: '25001' })
+  sameRows(t, await db.query(sql`select count(*)::integer as count from users`), [{ count: 10 }])
   // A change that was noted and not applied keeps the switch from happening as well.
   await admin.query(sql`select lessor.begin_move('app.users', ${id})`)
   await admin.query(sql`select lessor.copy_rows('app.users', ${id}, 100)`)
   await db.query(sql`update users set first_name = 'C'`)
-  await t.rejects(admin.query(sql`select lessor.finish_move('app.users', ${id})`), { code: '23000' })
+  await rejectsLike(t, admin.query(sql`select lessor.finish_move('app.users', ${id})`), { code: '23000' })
   await admin.query(sql`select lessor.abandon_move('app.users', ${id})`)
-  t.same(
+  sameRows(
+    t,
     await admin.query(sql`
       select relname from pg_class where relnamespace = 'lessor_partitions'::regnamespace and relkind = 'r'`),
     [{ relname: 'users' }],
@@ -223,14 +230,14 @@ t.test('who comes to read while the switch is not committed yet finds every row'
   await db.query(sql`insert into users (first_name, last_name) select 'A', 'B' from generate_series(1, 10)`)
   await admin.script(`select lessor.partition('app.users')`)
   const count = sql`select count(*)::integer as count from users where tenant_id = ${tenant.id}::uuid`
-  t.same(await db.query(count), [{ count: 10 }])
+  sameRows(t, await db.query(count), [{ count: 10 }])
   const id = sql`${tenant.id}::uuid`
   await admin.query(sql`select lessor.begin_move('app.users', ${id})`)
   await admin.query(sql`select lessor.copy_rows('app.users', ${id}, 100)`)
   const { reading } = await admin.transaction(async (tx) => {
     const [locks] = await tx.query<{ script: string }>(sql`select lessor.switch_locks('app.users') as script`)
     await tx.script(locks?.script ?? '')
-    t.same(await db.query(count), [{ count: 10 }], 'writers wait, readers do not')
+    sameRows(t, await db.query(count), [{ count: 10 }], 'writers wait, readers do not')
     await tx.query(sql`select lessor.finish_move('app.users', ${id})`)
     const reading = db.query(count)
     const waits = sql`select 1 from pg_locks where not granted and pid in (
@@ -239,7 +246,7 @@ t.test('who comes to read while the switch is not committed yet finds every row'
     // Not awaited: it waits for the commit.
     return { reading }
   })
-  t.same(await reading, [{ count: 10 }])
+  sameRows(t, await reading, [{ count: 10 }])
 })
 
 t.test('a partition with rows is not dropped', async (t) => {
@@ -253,10 +260,10 @@ t.test('a partition with rows is not dropped', async (t) => {
   await admin.query(sql`select lessor.copy_rows('app.users', ${id}, 10)`)
   await admin.query(sql`select lessor.finish_move('app.users', ${id})`)
   const drop = sql`select lessor.drop_partition('app.users', ${id})`
-  await t.rejects(admin.query(drop), { code: '55000', message: /still holds rows/ })
+  await rejectsLike(t, admin.query(drop), { code: '55000', message: /still holds rows/ })
   await db.query(sql`delete from users`)
   await admin.query(drop)
-  t.same(await admin.query(sql`select lessor.partition_of('app.users', ${id}) as own`), [{ own: null }])
+  sameRows(t, await admin.query(sql`select lessor.partition_of('app.users', ${id}) as own`), [{ own: null }])
 })
 
 t.test('a table that cannot be partitioned is refused, saying why', async (t) => {
@@ -338,7 +345,8 @@ t.test('a table that cannot be partitioned is refused, saying why', async (t) =>
       .transaction(async (tx) => {
         await tx.script(script)
         const rejected: Statement = sql`select lessor.partition('app.bad')`
-        await t.rejects(
+        await rejectsLike(
+          t,
           tx.transaction((inner) => inner.query(rejected)),
           { code: '42P16', message: why },
           script,

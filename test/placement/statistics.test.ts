@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { type Db, type Statement, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { includes, like, rejectsLike, sameRows } from '../support/like.ts'
 import { appFiles, ownPlacement } from './own-support.ts'
 import { openAdmin, openTenant, provisionTenant, rolePlacement } from './support.ts'
 
@@ -45,7 +46,8 @@ t.test('the planner knows what is frequent with a tenant', async (t) => {
     analyze app.notes`)
   const after = await estimate(rare)
   t.ok(after > 300 && after < 500, `with them ${after}`)
-  t.same(
+  sameRows(
+    t,
     await admin.query(sql`
       select attname as name, coalesce(attstattarget, -1)::integer as target from pg_attribute
       where attrelid = 'app.notes'::regclass and attnum > 0 order by attnum`),
@@ -56,7 +58,8 @@ t.test('the planner knows what is frequent with a tenant', async (t) => {
       { name: 'colour', target: 0 },
     ],
   )
-  t.same(
+  sameRows(
+    t,
     await admin.query(sql`
       select array(select attname from pg_attribute where attrelid = stxrelid and attnum = any (stxkeys::smallint[]) order by attnum)::text as columns,
         stxkind::text as kinds, pg_get_userbyid(stxowner) as owner
@@ -77,7 +80,7 @@ t.test('columns can be named, and every partition has the same statistics', asyn
   const tables = await admin.query(sql`
     select stxrelid::regclass = 'lessor_partitions.notes'::regclass as common, count(*)::integer as count
     from pg_statistic_ext group by 1 order by 1`)
-  t.same(tables, [
+  sameRows(t, tables, [
     { common: false, count: 1 },
     { common: true, count: 2 },
   ])
@@ -105,11 +108,11 @@ t.test(
       { name: 'kind', targets: '{-1}' },
       { name: 'colour', targets: '{-1}' },
     ]
-    t.strictSame(await targets(admin), expected, 'the parent and both partitions, as soon as they are there')
+    sameRows(t, await targets(admin), expected, 'the parent and both partitions, as soon as they are there')
     t.strictSame(await expressionTargets(admin), [0, 0, 0])
     await admin.script(`select lessor.protect('app.notes')`)
     t.strictSame(await shown(admin), ['colour', 'kind'])
-    t.strictSame(await targets(admin), expected)
+    sameRows(t, await targets(admin), expected)
     await admin.script(`select lessor.hide_statistics('app.notes', array['kind'])`)
     t.strictSame(await shown(admin), ['colour'])
   },
@@ -160,14 +163,14 @@ t.test("a tenant's login sees nothing of what was collected", async (t) => {
     pg_stats_ext_exprs: sql`pg_stats_ext_exprs`,
   }
   for (const [name, view] of Object.entries(views)) {
-    t.same(await db.query(seen(view)), [{ count: 0 }], `${name} is empty for the tenant`)
+    sameRows(t, await db.query(seen(view)), [{ count: 0 }], `${name} is empty for the tenant`)
   }
   for (const view of [views.pg_stats, views.pg_stats_ext]) {
     const [row] = await admin.query<{ count: number }>(seen(view))
     t.ok((row?.count ?? 0) > 0, 'the administrator sees them')
   }
   for (const table of [sql`pg_statistic`, sql`pg_statistic_ext_data`]) {
-    await t.rejects(db.query(sql`select * from ${table}`), { code: '42501' })
+    await rejectsLike(t, db.query(sql`select * from ${table}`), { code: '42501' })
   }
 })
 
@@ -187,12 +190,13 @@ t.test('an ANALYZE policy follows the size of a table', async (t) => {
   ] as const) {
     await admin.query(sql`update pg_class set reltuples = ${rows}::integer where oid = 'app.notes'::regclass`)
     await admin.script(`select lessor.analyze_policy('app.notes')`)
-    t.match(await options(), `autovacuum_analyze_scale_factor=${part}`, `${rows} rows`)
+    includes(t, await options(), `autovacuum_analyze_scale_factor=${part}`, `${rows} rows`)
   }
   await admin.script(`select lessor.analyze_policy('app.notes', 0.3)`)
-  t.match(await options(), 'autovacuum_analyze_scale_factor=0.3')
+  includes(t, await options(), 'autovacuum_analyze_scale_factor=0.3')
   await admin.script(`select lessor.partition('app.notes'), lessor.analyze_policy('app.notes', 0.25)`)
-  t.same(
+  sameRows(
+    t,
     await admin.query(
       sql`select reloptions::text as options from pg_class where oid = 'lessor_partitions.notes'::regclass`,
     ),
@@ -219,17 +223,17 @@ t.test('what is due for ANALYZE is told, with the reason', async (t) => {
   await admin.script(`
     alter table app.notes set (autovacuum_enabled = false);
     select lessor.analyze_policy('app.notes')`)
-  t.same(await state(), [{ name: 'app.notes', isDue: false, reason: null }], 'an empty table is not')
+  sameRows(t, await state(), [{ name: 'app.notes', isDue: false, reason: null }], 'an empty table is not')
   await insert(100)
-  t.match(await state(), [{ isDue: true, reason: 'it was never analyzed' }])
+  like(t, await state(), [{ isDue: true, reason: 'it was never analyzed' }])
   await admin.script('analyze app.notes')
-  t.match(await state(), [{ isDue: false, reason: null }])
+  like(t, await state(), [{ isDue: false, reason: null }])
   await insert(600)
-  t.match(await state(), [{ isDue: true, reason: 'more rows have changed than its policy allows' }])
+  like(t, await state(), [{ isDue: true, reason: 'more rows have changed than its policy allows' }])
   await admin.script(`analyze app.notes; select lessor.partition('app.notes')`)
-  t.match(await state(), [{ isDue: true, reason: 'it was never analyzed' }], 'nobody analyzes a parent')
+  like(t, await state(), [{ isDue: true, reason: 'it was never analyzed' }], 'nobody analyzes a parent')
   await admin.script('analyze app.notes')
-  t.match(await state(), [{ isDue: false, reason: null }])
+  like(t, await state(), [{ isDue: false, reason: null }])
 })
 
 t.test('what makes no sense is refused', async (t) => {
@@ -248,7 +252,7 @@ t.test('what makes no sense is refused', async (t) => {
     [sql`select lessor.analyze_policy('app.notes', 0)`, '22023', /part must be above 0/],
     [sql`select lessor.analyze_policy('app.notes', 1.5)`, '22023', /part must be above 0/],
   ] as const) {
-    await t.rejects(admin.query(statement), { code, message })
+    await rejectsLike(t, admin.query(statement), { code, message })
   }
 })
 

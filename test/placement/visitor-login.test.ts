@@ -7,6 +7,7 @@ import { randomPassword, scramVerifier } from '../../src/placement/scram.ts'
 import { dropVisitor, dropVisitors, makeVisitor, visitorName } from '../../src/placement/visitor-login.ts'
 import { type Db, sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { rejectsLike, sameRows } from '../support/like.ts'
 import { LIMITS, openAdmin, openSession, ownPlacements, provisionTenant, rolePlacement } from './support.ts'
 
 const PLACEMENTS: readonly Placement[] = [
@@ -66,10 +67,15 @@ for (const placement of PLACEMENTS) {
     const visitor = await visit(t, house, mine)
     t.match(visitor.role, new RegExp(`^tc_[0-9a-f]{8}_${mine.replaceAll('-', '')}$`))
     const db = await visitor.open()
-    t.same(await db.query(sql`select first_name from users`), [{ first_name: 'Mine' }])
-    t.same(await db.query(sql`select from users where tenant_id = ${other}::uuid`), [])
+    sameRows(t, await db.query(sql`select first_name from users`), [{ first_name: 'Mine' }])
+    sameRows(t, await db.query(sql`select from users where tenant_id = ${other}::uuid`), [])
     await db.query(sql`select set_config('rls.tenant_id', ${other}, false)`)
-    t.same(await db.query(sql`select first_name from users`), [{ first_name: 'Mine' }], 'whatever it sets')
+    sameRows(
+      t,
+      await db.query(sql`select first_name from users`),
+      [{ first_name: 'Mine' }],
+      'whatever it sets',
+    )
     await placement.removeRows(house.admin, mine)
   })
 
@@ -78,11 +84,11 @@ for (const placement of PLACEMENTS) {
     const mine = await settle(t, house, 'Mine')
     const reader = await (await visit(t, house, mine)).open()
     const change = sql`update users set first_name = 'Changed' returning first_name`
-    await t.rejects(reader.query(change), { code: '25006' }, 'its transactions are read only')
+    await rejectsLike(t, reader.query(change), { code: '25006' }, 'its transactions are read only')
     const writer = await (await visit(t, house, mine, { writes: true })).open()
-    t.same(await writer.query(change), [{ first_name: 'Changed' }])
-    await t.rejects(writer.query(sql`create table own (id integer)`), { code: '42501' })
-    await t.rejects(writer.query(sql`truncate users`), { code: '42501' })
+    sameRows(t, await writer.query(change), [{ first_name: 'Changed' }])
+    await rejectsLike(t, writer.query(sql`create table own (id integer)`), { code: '42501' })
+    await rejectsLike(t, writer.query(sql`truncate users`), { code: '42501' })
   })
 
   t.test(`${placement.name}: a visitor who is dropped is gone at once, and no other with him`, async (t) => {
@@ -98,13 +104,13 @@ for (const placement of PLACEMENTS) {
     await sessions[0]?.query(sql`select lo_create(0)`)
     await dropVisitors(house.admin, mine)
     for (const session of sessions)
-      await t.rejects(session.query(sql`select 1`), { code: /57P01|CONNECTION/ })
-    await t.rejects(first.open(), { code: '28P01' })
+      await rejectsLike(t, session.query(sql`select 1`), { code: /57P01|CONNECTION/ })
+    await rejectsLike(t, first.open(), { code: '28P01' })
     const left = await house.admin.query(sql`
       select rolname from pg_roles where rolname like 'tc\_%' and right(rolname, 32) = right(${foreign.role}, 32)
         and rolname = ${foreign.role}`)
     t.equal(left.length, 1)
-    t.ok(await (await foreign.open()).query(sql`select 1`))
+    sameRows(t, await (await foreign.open()).query(sql`select 1 as one`), [{ one: 1 }])
     await dropVisitors(house.admin, mine)
     await dropVisitor(house.admin, first.role)
   })
@@ -113,11 +119,11 @@ for (const placement of PLACEMENTS) {
 t.test('nobody logs in when the time is over, and not more than two at once before', async (t) => {
   const house = await open(t, rolePlacement())
   const late = await visit(t, house, randomUUID(), { validUntil: new Date(Date.now() - 1000) })
-  await t.rejects(late.open(), { code: '28P01' })
+  await rejectsLike(t, late.open(), { code: '28P01' })
   const visitor = await visit(t, house, randomUUID())
   await visitor.open()
   await visitor.open()
-  await t.rejects(visitor.open(), { code: '53300' })
+  await rejectsLike(t, visitor.open(), { code: '53300' })
 })
 
 t.test('a visitor has the limits of a tenant, and is nothing beside it', async (t) => {
@@ -128,7 +134,7 @@ t.test('a visitor has the limits of a tenant, and is nothing beside it', async (
   const [settings] = await db.query(sql`
     select current_setting('statement_timeout') as statement, current_setting('rls.tenant_id') as tenant,
       current_setting('idle_in_transaction_session_timeout') as idle, current_setting('search_path') as path`)
-  t.same(settings, { statement: '30s', tenant: tenantId, idle: '20s', path: 'app' })
+  t.strictSame(settings, { statement: '30s', tenant: tenantId, idle: '20s', path: 'app' })
   // What is proved of every login of the tenant.
   await placement.check(db, tenantId)
 })
@@ -137,7 +143,8 @@ t.test('a plain password is refused', async (t) => {
   const placement = rolePlacement()
   const { admin } = await open(t, placement)
   const tenantId = randomUUID()
-  await t.rejects(
+  await rejectsLike(
+    t,
     makeVisitor(admin, placement, {
       role: visitorName(tenantId),
       tenantId,
@@ -148,7 +155,8 @@ t.test('a plain password is refused', async (t) => {
     }),
     { name: 'TypeError', message: /SCRAM/ },
   )
-  t.same(
+  sameRows(
+    t,
     await admin.query(sql`select from pg_roles where right(rolname, 32) = ${tenantId.replaceAll('-', '')}`),
     [],
   )

@@ -2,6 +2,7 @@ import t from 'tap'
 import type { ConnectionTarget, PoolKey, PoolLimits } from '../../src/pool/contract.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { like, rejectsLike } from '../support/like.ts'
 import { FakeClock, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
 
 function setUp(changes: Partial<PoolLimits> = {}, where: (tenantId: string) => string = () => 'default') {
@@ -64,11 +65,11 @@ t.test(
       await visit('a')
       t.equal(idleLimit(), longer)
     }
-    t.match(registry.counters(), { reopened: 3, idleExtended: 3 })
+    like(t, registry.counters(), { reopened: 3, idleExtended: 3 })
     await move(34_999)
     t.strictSame(registry.sweep().evicted, [])
     await move(1)
-    t.match(registry.sweep().evicted, [{ tenantId: 'a', why: /No request for 35 s; the limit is 35 s/ }])
+    like(t, registry.sweep().evicted, [{ tenantId: 'a', why: /No request for 35 s; the limit is 35 s/ }])
     await move(5_001)
     await visit('a')
     t.equal(idleLimit(), 35_000, 'one strike less, still four times')
@@ -88,7 +89,7 @@ t.test('an eviction that was meant is no thrash', async (t) => {
     await registry.evict('a', reason)
   }
   await visit('a')
-  t.match(registry.counters(), { reopened: 0, idleExtended: 0 })
+  like(t, registry.counters(), { reopened: 0, idleExtended: 0 })
 })
 
 t.test('for a place, of those idle for long the one goes that is cheapest to open again', async (t) => {
@@ -108,7 +109,7 @@ t.test('for a place, of those idle for long the one goes that is cheapest to ope
   }
   await move(1_000)
   await visit('recent')
-  t.match(registry.candidates(10), [
+  like(t, registry.candidates(10), [
     {
       tenantId: 'quick',
       reason: 'capacity',
@@ -123,7 +124,7 @@ t.test('for a place, of those idle for long the one goes that is cheapest to ope
   ])
   t.equal(registry.candidates(1).length, 2)
   await visit('new')
-  t.match(registry.evictions(), [{ tenantId: 'quick', reason: 'capacity' }])
+  like(t, registry.evictions(), [{ tenantId: 'quick', reason: 'capacity' }])
 })
 
 t.test(
@@ -131,30 +132,30 @@ t.test(
   async (t) => {
     const { registry, driver, use, visit, move, located } = setUp()
     driver.failNext = refused('3D000')
-    await t.rejects(use('a'), { code: 'POOL_OPEN_FAILED' })
+    await rejectsLike(t, use('a'), { code: 'POOL_OPEN_FAILED' })
     for (let i = 0; i < 100; i++)
-      await t.rejects(use('a'), { code: 'TENANT_UNAVAILABLE', retryAfterSeconds: 1 })
+      await rejectsLike(t, use('a'), { code: 'TENANT_UNAVAILABLE', retryAfterSeconds: 1 })
     t.strictSame(located, ['a'], 'nor a look at the credential')
     await visit('b')
-    t.match(registry.gauges().breakers, { tenant: { open: 1, half_open: 0 } })
-    t.match(registry.counters().breakers, { opened: { tenant: 1 }, refused: { tenant: 100 } })
+    like(t, registry.gauges().breakers, { tenant: { open: 1, half_open: 0 } })
+    like(t, registry.counters().breakers, { opened: { tenant: 1 }, refused: { tenant: 100 } })
 
     await move(500)
     driver.automatic = false
     const probe = use('a')
     await settle()
     t.equal(driver.openings.size, 1)
-    await t.rejects(use('a'), { code: 'TENANT_UNAVAILABLE' }, 'nobody waits behind the probe')
-    t.match(registry.snapshot('a'), { state: 'opening', breaker: { state: 'half_open', lastCode: '3D000' } })
+    await rejectsLike(t, use('a'), { code: 'TENANT_UNAVAILABLE' }, 'nobody waits behind the probe')
+    like(t, registry.snapshot('a'), { state: 'opening', breaker: { state: 'half_open', lastCode: '3D000' } })
     for (const each of driver.openings) each.finish(refused('3D000'))
-    await t.rejects(probe, { code: 'POOL_OPEN_FAILED' })
+    await rejectsLike(t, probe, { code: 'POOL_OPEN_FAILED' })
 
     await move(999)
-    await t.rejects(use('a'), { code: 'TENANT_UNAVAILABLE' }, 'the second pause is twice as long')
+    await rejectsLike(t, use('a'), { code: 'TENANT_UNAVAILABLE' }, 'the second pause is twice as long')
     await move(1)
     driver.automatic = true
     await visit('a')
-    t.match(registry.snapshot('a'), { breaker: { state: 'closed', failures: 0 } })
+    like(t, registry.snapshot('a'), { breaker: { state: 'closed', failures: 0 } })
   },
 )
 
@@ -163,19 +164,19 @@ t.test(
   async (t) => {
     const { registry, driver, use, visit, move } = setUp({}, (id) => (id.startsWith('x') ? 'down' : 'up'))
     driver.automatic = false
-    const first = ['x1', 'x2', 'x3', 'x4'].map((id) => t.rejects(use(id), { code: 'POOL_OPEN_FAILED' }))
+    const first = ['x1', 'x2', 'x3', 'x4'].map((id) => rejectsLike(t, use(id), { code: 'POOL_OPEN_FAILED' }))
     await settle()
     for (const each of driver.openings) each.finish(refused('ECONNREFUSED'))
     await Promise.all(first)
     driver.automatic = true
-    await t.rejects(use('x5'), { code: 'SERVER_UNAVAILABLE' })
+    await rejectsLike(t, use('x5'), { code: 'SERVER_UNAVAILABLE' })
     await visit('a')
-    t.match(registry.budget().servers, [{ server: 'down', breaker: { state: 'open' } }, { server: 'up' }])
+    like(t, registry.budget().servers, [{ server: 'down', breaker: { state: 'open' } }, { server: 'up' }])
     await move(500)
     driver.automatic = false
     const probe = use('x5')
     await settle()
-    await t.rejects(use('x6'), { code: 'SERVER_UNAVAILABLE' })
+    await rejectsLike(t, use('x6'), { code: 'SERVER_UNAVAILABLE' })
     t.equal(driver.openings.size, 1)
     for (const each of driver.openings) each.finish()
     driver.automatic = true
@@ -309,10 +310,10 @@ t.test('forgive ends a pause: what failed was mended', async (t) => {
   driver.onOpening = () => {
     driver.failNext = refused('28000')
   }
-  await t.rejects(use('a'), { code: 'POOL_OPEN_FAILED' })
+  await rejectsLike(t, use('a'), { code: 'POOL_OPEN_FAILED' })
   driver.onOpening = () => {}
   driver.failNext = undefined
-  await t.rejects(use('a'), { code: 'TENANT_UNAVAILABLE' })
+  await rejectsLike(t, use('a'), { code: 'TENANT_UNAVAILABLE' })
   registry.forgive('a')
   await visit('a')
 })
@@ -351,8 +352,8 @@ t.test('reservations count like connections, and wait like callers', async (t) =
   const gone = new AbortController()
   const third = registry.reserve('default', 'c', gone)
   const closed = registry.close()
-  await t.rejects(third, { code: 'SHUTTING_DOWN' })
-  await t.rejects(registry.reserve('default', 'a', gone), { code: 'SHUTTING_DOWN' })
+  await rejectsLike(t, third, { code: 'SHUTTING_DOWN' })
+  await rejectsLike(t, registry.reserve('default', 'a', gone), { code: 'SHUTTING_DOWN' })
   second.release()
   await closed
 })
@@ -361,7 +362,7 @@ t.test('evictOlder leaves the generation that it names', async (t) => {
   const { registry, visit } = setUp()
   await visit('a')
   t.equal(await registry.evictOlder({ tenantId: 'a', generation: 1 }, 'rotation'), false)
-  t.match(registry.snapshot('a'), { generation: 1, state: 'ready' })
+  like(t, registry.snapshot('a'), { generation: 1, state: 'ready' })
   t.equal(await registry.evictOlder({ tenantId: 'a', generation: 2 }, 'rotation'), true)
   t.equal(registry.snapshot('a'), undefined)
 })
@@ -382,7 +383,7 @@ t.test('evictOlder waits for older pools that drain already', async (t) => {
   await answerAll()
   await Promise.all([old, young, drained])
   t.equal(registry.gauges().outdated, 0)
-  t.match(registry.snapshot('a'), { generation: 2 })
+  like(t, registry.snapshot('a'), { generation: 2 })
 })
 
 t.test('close says what it cut', async (t) => {
@@ -392,14 +393,17 @@ t.test('close says what it cut', async (t) => {
     db.transaction((tx) => tx.query(sql`select 1`)),
   )
   const waiting = use('a')
-  const outcomes = [t.rejects(work, { code: 'SHUTTING_DOWN' }), t.rejects(waiting, { code: 'SHUTTING_DOWN' })]
+  const outcomes = [
+    rejectsLike(t, work, { code: 'SHUTTING_DOWN' }),
+    rejectsLike(t, waiting, { code: 'SHUTTING_DOWN' }),
+  ]
   await settle()
   const closed = registry.close()
   await move(999)
   t.equal([...driver.live][0]?.cancels, 0)
   await move(1)
   await Promise.all(outcomes)
-  t.match(await closed, { leases: 2, statementsCut: 1, waitersCut: 1, durationMs: 1_000 })
+  like(t, await closed, { leases: 2, statementsCut: 1, waitersCut: 1, durationMs: 1_000 })
 })
 
 t.test('the budget tells peaks, and a quiet end says that nothing was cut', async (t) => {
@@ -408,7 +412,7 @@ t.test('the budget tells peaks, and a quiet end says that nothing was cut', asyn
   await answerAll()
   await Promise.all(work)
   await registry.evict('b', 'operator')
-  t.match(registry.budget(), {
+  like(t, registry.budget(), {
     entries: { used: 1, limit: 10, peak: 2 },
     opening: { used: 0, limit: 8 },
     waiting: { used: 0, limit: 1000, peak: 3 },
@@ -416,5 +420,5 @@ t.test('the budget tells peaks, and a quiet end says that nothing was cut', asyn
       { server: 'default', used: 1, limit: 20, claims: 0, holders: [{ tenantId: 'a', connections: 1 }] },
     ],
   })
-  t.match(await registry.close(), { leases: 0, statementsCut: 0, waitersCut: 0 })
+  like(t, await registry.close(), { leases: 0, statementsCut: 0, waitersCut: 0 })
 })

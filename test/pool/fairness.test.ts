@@ -2,6 +2,7 @@ import t from 'tap'
 import type { PoolLimits } from '../../src/pool/contract.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { like } from '../support/like.ts'
 import { FakeClock, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
 
 /**
@@ -72,12 +73,12 @@ t.test('one caller gets his connection while 500 of another tenant wait', async 
   })
   for (let i = 0; i < 500; i++) void call('crowd')
   await run(500)
-  t.match(registry.budget().servers[0]?.holders, [{ tenantId: 'crowd', connections: 4, fairShare: 4 }])
+  like(t, registry.budget().servers[0]?.holders, [{ tenantId: 'crowd', connections: 4, fairShare: 4 }])
   const before = served.get('crowd') ?? 0
   void call('one')
   await run(1_000)
   const holders = registry.budget().servers[0]?.holders
-  t.match(holders, [
+  like(t, holders, [
     { tenantId: 'crowd', connections: 3 },
     { tenantId: 'one', connections: 1, fairShare: 1 },
   ])
@@ -96,8 +97,8 @@ t.test('connections are divided by weight', async (t) => {
   for (const tenant of ['light', 'heavy']) for (let i = 0; i < 50; i++) void call(tenant)
   await run(2_000)
   const shares = new Map(registry.budget().servers[0]?.holders.map((each) => [each.tenantId, each]))
-  t.match(shares.get('heavy'), { connections: 6, fairShare: 6 })
-  t.match(shares.get('light'), { connections: 2, fairShare: 2 })
+  like(t, shares.get('heavy'), { connections: 6, fairShare: 6 })
+  like(t, shares.get('light'), { connections: 2, fairShare: 2 })
   await end()
 })
 
@@ -110,7 +111,7 @@ t.test('no weight takes the first connection from another tenant', async (t) => 
   await run(100)
   void call('light')
   await run(500)
-  t.match(registry.budget().servers[0]?.holders, [
+  like(t, registry.budget().servers[0]?.holders, [
     { tenantId: 'heavy', connections: 2 },
     { tenantId: 'light', connections: 1 },
   ])
@@ -154,7 +155,7 @@ t.test('in a full queue the longest one gives way, not the newcomer', async (t) 
   void call('one')
   await settle()
   t.strictSame(refused, ['crowd POOL_SATURATED'])
-  t.match(registry.counters(), { saturated: 1, displaced: 1 })
+  like(t, registry.counters(), { saturated: 1, displaced: 1 })
   await run(1_000)
   void call('crowd')
   await settle()
@@ -220,7 +221,7 @@ t.test('a reservation of a tenant that is always busy gets its turn', async (t) 
   const place = await reservation
   place.release()
   await run(100)
-  t.match(registry.budget().servers[0]?.holders, [{ tenantId: 'busy', connections: 1 }])
+  like(t, registry.budget().servers[0]?.holders, [{ tenantId: 'busy', connections: 1 }])
   t.strictSame(refused, [])
   await end()
 })

@@ -7,6 +7,7 @@ import { PoolRegistry } from '../../src/pool/registry.ts'
 import { type Db, ident, sql } from '../../src/pool/statement.ts'
 import { atOnce } from '../support/at-once.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { targetOf } from '../support/target.ts'
 import { LIMITS } from './fake-driver.ts'
 
@@ -83,7 +84,8 @@ for (const loginSeconds of [0, 0.03]) {
 t.test('arrays of text and of UUIDs go as parameters and come back as arrays', async (t) => {
   const { registry, key } = await setUp(t)
   const [text, ids] = [['a', 'b,"c\\'], ['11111111-2222-4333-8444-555555555555']]
-  t.same(
+  sameRows(
+    t,
     await registry.use(key('a'), new AbortController(), (db) =>
       db.query(
         sql`select ${text}::text[] as text, ${ids}::uuid[] as ids, 'x' = any(${['x', 'y']}) as "isIn"`,
@@ -99,22 +101,23 @@ t.test('a statement that fails after some of its rows leaves the next result as 
   const fails = (db: Db) => db.query(sql`select 1 / (5 - i) from generate_series(1, 9) i`)
   const two = (db: Db) => db.query(sql`select i from generate_series(1, 2) i`)
   for (let i = 0; i < 2; i++) {
-    await t.rejects(use(fails), { code: '22012' })
-    await t.rejects(use(fails), { code: '22012' })
+    await rejectsLike(t, use(fails), { code: '22012' })
+    await rejectsLike(t, use(fails), { code: '22012' })
     const rows = await use(two)
-    t.same(rows, [{ i: 1 }, { i: 2 }])
+    sameRows(t, rows, [{ i: 1 }, { i: 2 }])
     t.equal(rows.length, 2)
   }
-  await t.rejects(use(fails), { code: '22012' })
-  t.same(await use((db) => db.query(sql`select where false`)), [])
-  await t.rejects(
+  await rejectsLike(t, use(fails), { code: '22012' })
+  sameRows(t, await use((db) => db.query(sql`select where false`)), [])
+  await rejectsLike(
+    t,
     use((db) => db.transaction(async (tx) => fails(tx))),
     { code: '22012' },
   )
-  t.same(await use(two), [{ i: 1 }, { i: 2 }])
+  sameRows(t, await use(two), [{ i: 1 }, { i: 2 }])
   const [failed, rows] = await Promise.allSettled([use(fails), use(two)])
-  t.match(failed, { status: 'rejected' })
-  t.same(rows, { status: 'fulfilled', value: [{ i: 1 }, { i: 2 }] }, 'one that was sent right behind it')
+  like(t, failed, { status: 'rejected' })
+  like(t, rows, { status: 'fulfilled', value: [{ i: 1 }, { i: 2 }] }, 'one that was sent right behind it')
 })
 
 const COPY_REFUSED = {
@@ -130,11 +133,13 @@ t.test('COPY is refused before it is sent, and its connection serves on', async 
     sql`copy (select 1) to stdout`,
     sql`copy copied from stdin`,
   ]) {
-    await t.rejects(
+    await rejectsLike(
+      t,
       use((db) => db.query(copy)),
       COPY_REFUSED,
     )
-    await t.rejects(
+    await rejectsLike(
+      t,
       use((db) => db.transaction((tx) => tx.query(copy))),
       COPY_REFUSED,
     )
@@ -152,12 +157,14 @@ t.test(
     execute format('alter database %I set standard_conforming_strings = off', current_database()); end $$`)
     const use = <T>(fn: (db: Db) => Promise<T>) => registry.use(key('a'), new AbortController(), fn)
     const copy = sql`copy (select 'a\\') to ''b''') to stdout`
-    await t.rejects(
+    await rejectsLike(
+      t,
       use((db) => db.query(copy)),
       COPY_REFUSED,
     )
     t.strictSame([...(await use((db) => db.query(sql`select 1 as one`)))], [{ one: 1 }])
-    await t.rejects(
+    await rejectsLike(
+      t,
       use((db) => db.transaction((tx) => tx.query(copy))),
       COPY_REFUSED,
     )
@@ -173,7 +180,8 @@ t.test('a transaction is not ended by a statement in it, nor by one beside it', 
   const refused = { message: /use db.transaction\(\)/ }
   const ends = [sql`commit`, sql`END`, sql`;rollback`, sql`/* /* */ */ abort`, sql`commit and chain`]
   for (const end of ends) {
-    await t.rejects(
+    await rejectsLike(
+      t,
       use((db) =>
         db.transaction(async (tx) => {
           await tx.query(sql`insert into kept values (1)`)
@@ -182,12 +190,13 @@ t.test('a transaction is not ended by a statement in it, nor by one beside it', 
       ),
       refused,
     )
-    await t.rejects(
+    await rejectsLike(
+      t,
       use((db) => db.query(end)),
       refused,
     )
   }
-  t.strictSame([...(await watcher`select id from kept`)], [], 'all of them were rolled back')
+  sameRows(t, [...(await watcher`select id from kept`)], [], 'all of them were rolled back')
   await use((db) =>
     db.transaction(async (tx) => {
       await tx.query(sql`set transaction isolation level serializable`)
@@ -198,7 +207,7 @@ t.test('a transaction is not ended by a statement in it, nor by one beside it', 
       await tx.query(sql`release a`)
     }),
   )
-  t.strictSame([...(await watcher`select id from kept`)], [{ id: 2 }], 'savepoints are for all to use')
+  sameRows(t, [...(await watcher`select id from kept`)], [{ id: 2 }], 'savepoints are for all to use')
   t.equal(registry.counters().connectionsOpened, 1)
 })
 
@@ -209,7 +218,8 @@ t.test('a transaction commits, rolls back, and knows a silent rollback', async (
   await registry.use(key('a'), caller, (db) =>
     db.transaction(async (tx) => {
       await tx.query(sql`insert into ${ident('things')} values (${1})`)
-      await t.rejects(
+      await rejectsLike(
+        t,
         tx.transaction(async (inner) => {
           await inner.query(sql`insert into things values (${2})`)
           await inner.query(sql`insert into things values (${1})`)
@@ -219,7 +229,8 @@ t.test('a transaction commits, rolls back, and knows a silent rollback', async (
       await tx.query(sql`insert into things values (${3})`)
     }),
   )
-  await t.rejects(
+  await rejectsLike(
+    t,
     registry.use(key('a'), caller, (db) =>
       db.transaction(async (tx) => {
         await tx.query(sql`insert into things values (${4})`)
@@ -254,7 +265,8 @@ t.test('a cancel request that comes before the server has read the statement is 
   const pid = Number(row?.pid)
   process.kill(pid, 'SIGSTOP')
   try {
-    const gone = t.rejects(
+    const gone = rejectsLike(
+      t,
       registry.use(key('a'), caller, (db) => db.query(sql`select pg_sleep(300)`)),
       { code: 'CLIENT_CLOSED_REQUEST' },
     )
@@ -277,7 +289,8 @@ t.test('a cancel request that comes before the server has read the statement is 
 t.test('a caller who goes away stops his statement at the server', async (t) => {
   const { registry, key, watcher } = await setUp(t)
   const caller = new AbortController()
-  const gone = t.rejects(
+  const gone = rejectsLike(
+    t,
     registry.use(key('a'), caller, (db) => db.query(sql`select pg_sleep(300)`)),
     { code: 'CLIENT_CLOSED_REQUEST' },
   )
@@ -295,7 +308,8 @@ t.test('a caller who goes away stops his statement at the server', async (t) => 
 
 t.test('a statement_timeout of the session answers STATEMENT_TIMEOUT', async (t) => {
   const { registry, key } = await setUp(t)
-  await t.rejects(
+  await rejectsLike(
+    t,
     registry.use(key('a'), new AbortController(), (db) =>
       db.transaction(async (tx) => {
         await tx.query(sql`set local statement_timeout = 10`)
@@ -308,7 +322,8 @@ t.test('a statement_timeout of the session answers STATEMENT_TIMEOUT', async (t)
 
 t.test('a backend that the server ends fails only what ran on it', async (t) => {
   const { registry, key, watcher } = await setUp(t)
-  const cut = t.rejects(
+  const cut = rejectsLike(
+    t,
     registry.use(key('a'), new AbortController(), (db) => db.query(sql`select pg_sleep(300)`)),
     { code: 'CONNECTION_LOST' },
   )
@@ -323,7 +338,8 @@ t.test('a backend that the server ends fails only what ran on it', async (t) => 
 
 t.test('the server refuses a statement, and its error reaches the caller as it is', async (t) => {
   const { registry, key } = await setUp(t)
-  await t.rejects(
+  await rejectsLike(
+    t,
     registry.use(key('a'), new AbortController(), (db) => db.query(sql`select 1 / ${0}::int`)),
     { code: '22012' },
   )

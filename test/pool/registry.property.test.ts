@@ -404,7 +404,7 @@ class World {
   /** The server answers everything, and time goes by, until `done`. */
   async until(done: Promise<unknown>): Promise<void> {
     let isDone = false
-    done.then(() => {
+    void done.then(() => {
       isDone = true
     })
     for (let i = 0; i < 500; i++) {

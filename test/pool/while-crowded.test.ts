@@ -1,5 +1,6 @@
 import t from 'tap'
 import { whileCrowded } from '../../src/pool/while-crowded.ts'
+import { rejectsLike } from '../support/like.ts'
 
 const refusal = (fields: Readonly<Record<string, unknown>>) => Object.assign(new Error('no'), fields)
 const FULL = refusal({ code: '53300', routine: 'InitProcess' })
@@ -26,7 +27,7 @@ t.test('what a full server refuses is tried again', async (t) => {
 t.test('any other refusal is not', async (t) => {
   for (const error of [OF_ROLE, refusal({ code: '28P01' }), refusal({ code: 'ECONNREFUSED' })]) {
     const opening = failing(1, error)
-    await t.rejects(whileCrowded(opening.open), error)
+    await rejectsLike(t, whileCrowded(opening.open), error)
     t.equal(opening.runs(), 1)
   }
 })
@@ -36,7 +37,7 @@ t.test('who has given up is not kept', async (t) => {
   const opening = failing(10, FULL, () => {
     if (opening.runs() === 2) gone.abort(new Error('the caller went'))
   })
-  await t.rejects(whileCrowded(opening.open, gone.signal), new Error('the caller went'))
+  await rejectsLike(t, whileCrowded(opening.open, gone.signal), { message: 'the caller went' })
   t.equal(opening.runs(), 2)
 })
 
@@ -46,6 +47,6 @@ t.test('a server that stays full has refused in the end', async (t) => {
   const opening = failing(100, FULL, () => {
     now += 2_000
   })
-  await t.rejects(whileCrowded(opening.open), FULL)
+  await rejectsLike(t, whileCrowded(opening.open), FULL)
   t.equal(opening.runs(), 3, 'within five seconds')
 })

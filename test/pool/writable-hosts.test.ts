@@ -2,6 +2,7 @@ import t from 'tap'
 import type { ServerWay, Standing } from '../../src/pool/contract.ts'
 import { failureOf, openError } from '../../src/pool/driver-errors.ts'
 import { type Endpoint, type Opened, standingOf, WritableHosts } from '../../src/pool/writable-hosts.ts'
+import { rejectsLike } from '../support/like.ts'
 
 const never = new AbortController().signal
 /** So long that no endpoint is given up for being slow. */
@@ -215,7 +216,9 @@ t.test('a session that is read only by a setting is used when there is no better
     if (logins === 3) demoted.behaviour['10.0.0.1'] = 'standby'
     return demoted.connect(endpoint, signal)
   }
-  await t.rejects(demoted.hosts().open(way('10.0.0.1', '10.0.0.2'), connect, never), { code: 'NO_PRIMARY' })
+  await rejectsLike(t, demoted.hosts().open(way('10.0.0.1', '10.0.0.2'), connect, never), {
+    code: 'NO_PRIMARY',
+  })
   t.equal(demoted.open, 0)
 })
 
@@ -268,8 +271,8 @@ t.test(
       refusal,
     )
     const unknown = new Network({}, { empty: [] })
-    await t.rejects(unknown.hosts().open(way('gone'), unknown.connect, never), { code: 'ENOTFOUND' })
-    await t.rejects(unknown.hosts().open(way('empty'), unknown.connect, never), { code: 'ENOTFOUND' })
+    await rejectsLike(t, unknown.hosts().open(way('gone'), unknown.connect, never), { code: 'ENOTFOUND' })
+    await rejectsLike(t, unknown.hosts().open(way('empty'), unknown.connect, never), { code: 'ENOTFOUND' })
   },
 )
 

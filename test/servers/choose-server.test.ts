@@ -1,5 +1,6 @@
 import t from 'tap'
 import { type Candidate, rankServers } from '../../src/servers/choose-server.ts'
+import { throwsLike } from '../support/like.ts'
 
 function candidate(name: string, rest: Partial<Candidate> = {}): Candidate {
   return { name, labels: {}, budget: 10, tenants: 0, lack: undefined, ...rest }
@@ -12,7 +13,7 @@ t.test('the fewest tenants for its connections come first, then the name', async
     candidate('c'),
     candidate('a', { tenants: 10 }),
   ]
-  t.same(rankServers(servers, { placement: 'role' }), ['c', 'large', 'a', 'b'])
+  t.strictSame(rankServers(servers, { placement: 'role' }), ['c', 'large', 'a', 'b'])
 })
 
 t.test('a label must have the value that is asked for, and all of them must', async (t) => {
@@ -22,9 +23,9 @@ t.test('a label must have the value that is asked for, and all of them must', as
     candidate('us-fast', { labels: { region: 'us', disk: 'fast' } }),
   ]
   const labels = { region: 'eu', disk: 'fast' }
-  t.same(rankServers(servers, { placement: 'role', labels }), ['eu-fast'])
-  t.same(rankServers(servers, { placement: 'role', labels: { region: 'eu' } }), ['eu', 'eu-fast'])
-  t.same(rankServers(servers, { placement: 'role', labels: {} }), ['us-fast', 'eu', 'eu-fast'])
+  t.strictSame(rankServers(servers, { placement: 'role', labels }), ['eu-fast'])
+  t.strictSame(rankServers(servers, { placement: 'role', labels: { region: 'eu' } }), ['eu', 'eu-fast'])
+  t.strictSame(rankServers(servers, { placement: 'role', labels: {} }), ['us-fast', 'eu', 'eu-fast'])
 })
 
 t.test('a server that is asked for is taken, however loaded, or it is said why not', async (t) => {
@@ -32,20 +33,22 @@ t.test('a server that is asked for is taken, however loaded, or it is said why n
     candidate('full', { tenants: 1_000 }),
     candidate('old', { lack: 'does not carry it: too old' }),
   ]
-  t.same(rankServers(servers, { placement: 'role', server: 'full' }), ['full'])
-  t.throws(() => rankServers(servers, { placement: 'role', server: 'old' }), {
+  t.strictSame(rankServers(servers, { placement: 'role', server: 'full' }), ['full'])
+  throwsLike(t, () => rankServers(servers, { placement: 'role', server: 'old' }), {
     code: 'PLACEMENT_UNAVAILABLE',
     message: 'No data server will do for the placement "role": "old" does not carry it: too old.',
   })
-  t.throws(() => rankServers(servers, { placement: 'role', server: 'none' }), { code: 'SERVER_NOT_FOUND' })
-  t.throws(() => rankServers(servers, { placement: 'role', server: 'full', labels: { region: 'eu' } }), {
+  throwsLike(t, () => rankServers(servers, { placement: 'role', server: 'none' }), {
+    code: 'SERVER_NOT_FOUND',
+  })
+  throwsLike(t, () => rankServers(servers, { placement: 'role', server: 'full', labels: { region: 'eu' } }), {
     code: 'PLACEMENT_UNAVAILABLE',
   })
 })
 
 t.test('when none will do, each server and its reason is named', async (t) => {
   const servers = [candidate('default'), candidate('old', { lack: 'does not carry it: too old' })]
-  t.throws(() => rankServers(servers, { placement: 'row', labels: { region: 'eu' } }), {
+  throwsLike(t, () => rankServers(servers, { placement: 'row', labels: { region: 'eu' } }), {
     code: 'PLACEMENT_UNAVAILABLE',
     message:
       'No data server will do for the placement "row": "default" is not labelled region=eu; "old" does not carry it: too old.',

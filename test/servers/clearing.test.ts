@@ -3,9 +3,11 @@ import t, { type Test } from 'tap'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { withLockRetries } from '../../src/placement/lock-retries.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { ending } from '../../src/servers/clearing-looks.ts'
 import { ServerAdmin, type ServerAdminOptions } from '../../src/servers/server-admin.ts'
 import { OwnServer } from '../faults/own-server.ts'
 import { type ConnectionDb, openSession } from '../placement/support.ts'
+import { rejectsLike } from '../support/like.ts'
 
 // A server of this file's own, with few locks: 10 for each of 40 connections.
 
@@ -149,7 +151,7 @@ t.test(
     const changed = openAdmin(t, { ordinaryMs: 1, lockTimeoutMs: 600_000 }).script(
       'alter table public.goods add column if not exists h integer',
     )
-    const cancelled = t.rejects(changed, { code: '57014' })
+    const cancelled = rejectsLike(t, changed, { code: '57014' })
     await waiting(watcher, 'lessor admin')
     await Promise.race([looked(watcher, 40), victim.connection.lost])
     await watcher.query(sql`
@@ -175,7 +177,7 @@ t.test(
     const changed = patient.script(change)
     await waiting(watcher, 'lessor admin')
     // Its opening takes up to seven statements, and each look two.
-    await Promise.race([looked(watcher, 40), young.connection.lost])
+    await Promise.race([looked(watcher, 12), young.connection.lost])
     await young.connection.command('commit').result
     await changed
     t.equal(await isOpen(young), true)
@@ -259,7 +261,7 @@ t.test('a session of no tenant is never ended, and the error names it', async (t
   const session = await other.open()
   await session.connection.command('begin').result
   await session.run('lock table public.goods in share mode')
-  await t.rejects(admin.script('alter table public.goods add column if not exists f integer'), {
+  await rejectsLike(t, admin.script('alter table public.goods add column if not exists f integer'), {
     code: 'SERVER_BUSY',
     message:
       'Sessions of the data server hold what an administrator needs (1 of reporting); end them, or try again when they have ended.',
@@ -278,7 +280,7 @@ t.test('a lock timeout that its caller has set is its caller’s', async (t) => 
     await tx.query(sql`set local lock_timeout = 50`)
     await tx.script('alter table public.goods add column if not exists g integer')
   })
-  await t.rejects(change, { code: '55P03' })
+  await rejectsLike(t, change, { code: '55P03' })
 })
 
 t.test('an administrator who is no superuser clears its way, and keeps no membership', async (t) => {
@@ -312,7 +314,7 @@ t.test('tenants that fill the table of locks are ended when an administrator fin
   await first.connection.lost
 
   const session = await tenant.open()
-  await t.rejects(session.run('select pg_advisory_lock(i) from generate_series(1, 100000) i'), {
+  await rejectsLike(t, session.run('select pg_advisory_lock(i) from generate_series(1, 100000) i'), {
     code: '53200',
   })
   await admin.script(`create role tb_late nologin; create table public.late (id integer primary key)`)
@@ -332,7 +334,7 @@ t.test('who is no tenant keeps its locks, though an administrator finds no room'
   const other = await (await login(t, admin, 'bookkeeping')).open()
   await other.run('select pg_advisory_lock(-i) from generate_series(1, 150) i')
   const thief = await tenant.open()
-  await t.rejects(thief.run('select pg_advisory_lock(i) from generate_series(1, 100000) i'), {
+  await rejectsLike(t, thief.run('select pg_advisory_lock(i) from generate_series(1, 100000) i'), {
     code: '53200',
   })
   await admin.script('create table public.later (id integer primary key)')
@@ -349,7 +351,7 @@ t.test('a transaction that has begun is not run again by itself, be the table of
     await session.run('select pg_advisory_lock(i) from generate_series(1, 100000) i').catch(() => {})
     await tx.query(sql`select pg_advisory_xact_lock(-i) from generate_series(1, 1000) i`)
   })
-  await t.rejects(change, { code: '53200' })
+  await rejectsLike(t, change, { code: '53200' })
   t.equal(runs, 1)
 })
 
@@ -364,8 +366,105 @@ t.test(
       runs += 1
       await tx.query(sql`select pg_advisory_xact_lock(i) from generate_series(1, 100000) i`)
     })
-    await t.rejects(greedy, { code: '53200' })
+    await rejectsLike(t, greedy, { code: '53200' })
     t.equal(runs, 1)
     t.equal(await isOpen(session), true)
   },
 )
+
+t.test(
+  'a transaction that an index is waiting for is as ordinary as the rows that it has written',
+  async (t) => {
+    const watcher = openAdmin(t)
+    const tenant = await login(t, watcher)
+    const [young, old] = [await tenant.open(), await tenant.open()]
+    const waitsFor = async () =>
+      (
+        await watcher.query<{ locktype: string }>(sql`
+        select l.locktype from pg_locks l join pg_stat_activity a using (pid)
+        where a.application_name = 'lessor admin' and not l.granted`)
+      ).map(({ locktype }) => locktype)
+
+    await young.connection.command('begin').result
+    await young.run('insert into public.goods values (1)')
+    const made = openAdmin(t, { ordinaryMs: 600_000 }).script(
+      'create index concurrently by_id on public.goods (id)',
+    )
+    await waiting(watcher, 'lessor admin')
+    t.strictSame(await waitsFor(), ['virtualxid'])
+    await Promise.race([looked(watcher, 12), young.connection.lost])
+    t.equal(await isOpen(young), true)
+    await young.connection.command('commit').result
+    await made
+
+    await old.connection.command('begin').result
+    await old.run('insert into public.goods values (2)')
+    await openAdmin(t, { ordinaryMs: 1 }).script('drop index concurrently public.by_id')
+    await old.connection.lost
+  },
+)
+
+t.test(
+  'of a transaction whose age it may not see an administrator knows since when it is in the way',
+  async (t) => {
+    const superuser = openAdmin(t)
+    await superuser.script(`
+    create role steward login createrole password '${PASSWORD}';
+    grant create on schema public to steward`)
+    const url = new URL(server.url)
+    Object.assign(url, { username: 'steward', password: PASSWORD })
+    const steward = url.href
+    const [strict, patient] = [
+      openAdmin(t, { ordinaryMs: 1 }, steward),
+      openAdmin(t, { ordinaryMs: 600_000 }, steward),
+    ]
+    const name = `tg_${randomUUID().replaceAll('-', '')}`
+    await strict.script(`
+    create table public.stewarded (id integer);
+    create role ${name} login password '${PASSWORD}';
+    grant select, insert on public.stewarded to ${name}`)
+    Object.assign(url, { username: name })
+    const session = await openSession(t, url.href, { lock_timeout: '0', statement_timeout: '0' })
+    await session.connection.command('begin').result
+    await session.run('insert into public.stewarded values (1)')
+    const seen = await strict.query<{ since: unknown }>(
+      sql`select xact_start as since from pg_stat_activity where usename = ${name}`,
+    )
+    t.strictSame([...seen], [{ since: null }])
+
+    const slow = patient.script('alter table public.stewarded add column a integer')
+    const cancelled = rejectsLike(t, slow, { code: '57014' })
+    await waiting(superuser, 'lessor admin')
+    await Promise.race([looked(superuser, 12), session.connection.lost])
+    await superuser.query(sql`
+    select pg_cancel_backend(pid) from pg_stat_activity
+    where application_name = 'lessor admin' and wait_event_type = 'Lock'`)
+    await cancelled
+    t.equal(await isOpen(session), true, 'not before its time')
+
+    await strict.script('alter table public.stewarded add column a integer')
+    await session.connection.lost
+  },
+)
+
+t.test('a session is ended only while it is of the role that was seen', async (t) => {
+  const admin = openAdmin(t)
+  const tenant = await login(t, admin)
+  const other = await login(t, admin)
+  const session = await tenant.open()
+  const [row] = await session.query<{ pid: number }>(sql`select pg_backend_pid() as pid`)
+  const pid = row?.pid ?? 0
+  const roleId = async (name: string) => {
+    const [found] = await admin.query<{ id: number }>(
+      sql`select oid::bigint::float8 as id from pg_roles where rolname = ${name}`,
+    )
+    return found?.id ?? 0
+  }
+  t.strictSame([...(await admin.query(ending({ pid, roleId: await roleId(other.name) })))], [])
+  t.equal(await isOpen(session), true)
+  t.strictSame(
+    [...(await admin.query(ending({ pid, roleId: await roleId(tenant.name) })))],
+    [{ ended: true }],
+  )
+  await session.connection.lost
+})

@@ -166,3 +166,23 @@ t.test('all logins of a data server are found, page by page', async (t) => {
   for await (const names of loginsOf(app.lessor.control, 'elsewhere')) none.push(...names)
   t.strictSame(none, [])
 })
+
+t.test('a turn counts for how many data servers it has failed', async (t) => {
+  const turns: number[] = []
+  const { limits, problems } = upkeep([], () => 24, {
+    servers: {
+      names: () => ['away', 'default', 'gone'],
+      admin: async (server) => {
+        if (server !== 'default') throw new Error(server)
+        return admin
+      },
+    },
+    onTurn: (failures) => turns.push(failures),
+  })
+  await limits.turn()
+  t.strictSame(turns, [2])
+  t.strictSame(problems, [
+    ['away', new Error('away')],
+    ['gone', new Error('gone')],
+  ])
+})

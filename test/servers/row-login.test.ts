@@ -7,6 +7,7 @@ import { RowPlacement } from '../../src/placement/row-placement.ts'
 import { sql } from '../../src/pool/statement.ts'
 import type { RowLogin } from '../../src/servers/row-login.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { makeVault, openServers } from './support.ts'
 
 /** A control database, and processes that start on it. */
@@ -54,11 +55,11 @@ t.test('processes that start at once agree on one login, which works', async (t)
     t.equal(login.user, first.user)
     t.equal(login.password.reveal(), first.password.reveal())
   }
-  t.same(await use(process(), first), [{ user: first.user, rows: 0 }])
-  t.match(await db.query(sql`select server, purpose, login from lessor.server_credentials`), [
+  sameRows(t, await use(process(), first), [{ user: first.user, rows: 0 }])
+  like(t, await db.query(sql`select server, purpose, login from lessor.server_credentials`), [
     { server: 'default', purpose: 'row', login: first.user },
   ])
-  t.same(problems, [])
+  t.strictSame(problems, [])
 })
 
 t.test('a start leaves a login that works as it is', async (t) => {
@@ -70,7 +71,7 @@ t.test('a start leaves a login that works as it is', async (t) => {
   const before = await verifier()
   const second = process()
   await second.start([row()])
-  t.same(await verifier(), before)
+  sameRows(t, await verifier(), before)
   t.equal((await second.runtime('default')).user, user)
 })
 
@@ -81,15 +82,15 @@ t.test('a process that dies before the role is made leaves a login that the next
     throw new Error('the power')
   }
   await process().start([dying])
-  t.match(problems, [{ message: 'the power' }])
+  like(t, problems, [{ message: 'the power' }])
   const [stored] = await db.query<{ login: string }>(sql`select login from lessor.server_credentials`)
-  t.same(await db.query(sql`select from pg_roles where rolname = ${stored?.login ?? ''}`), [])
+  sameRows(t, await db.query(sql`select from pg_roles where rolname = ${stored?.login ?? ''}`), [])
 
   const next = process()
   await next.start([row()])
   const login = await next.runtime('default')
   t.equal(login.user, stored?.login)
-  t.match(await use(next, login), [{ user: login.user }])
+  like(t, await use(next, login), [{ user: login.user }])
 })
 
 t.test('a login that was not made at the start is made at its first use', async (t) => {
@@ -102,7 +103,7 @@ t.test('a login that was not made at the start is made at its first use', async 
   }
   const servers = process()
   await servers.start([placement])
-  t.match(await use(servers, await servers.runtime('default')), [{ rows: 0 }])
+  like(t, await use(servers, await servers.runtime('default')), [{ rows: 0 }])
 })
 
 for (const [what, damage] of [
@@ -117,12 +118,12 @@ for (const [what, damage] of [
     await before.start([row()])
     const login = await before.runtime('default')
     await db.script(damage(login.user))
-    await t.rejects(use(before, login))
+    await rejectsLike(t, use(before, login), { code: 'SERVER_UNAVAILABLE' })
     const after = process()
     await after.start([row()])
     const again = await after.runtime('default')
     t.equal(again.password.reveal(), login.password.reveal())
-    t.match(await use(after, again), [{ user: login.user, rows: 0 }])
+    like(t, await use(after, again), [{ user: login.user, rows: 0 }])
   })
 }
 
@@ -130,8 +131,8 @@ t.test('without the placement row there is no such login', async (t) => {
   const { db, process } = await open(t)
   const servers = process()
   await servers.start([])
-  await t.rejects(servers.runtime('default'), { code: 'PLACEMENT_UNAVAILABLE' })
-  t.same(await db.query(sql`select from lessor.server_credentials`), [])
+  await rejectsLike(t, servers.runtime('default'), { code: 'PLACEMENT_UNAVAILABLE' })
+  sameRows(t, await db.query(sql`select from lessor.server_credentials`), [])
 })
 
 t.test('a login that is not walled in is not used', async (t) => {
@@ -145,10 +146,10 @@ t.test('a login that is not walled in is not used', async (t) => {
   )
   const second = process()
   await second.start([row()])
-  t.match(problems, [{ code: 'INTERNAL', message: /not walled in: .*row level security/ }])
-  await t.rejects(second.runtime('default'), { code: 'INTERNAL' })
+  like(t, problems, [{ code: 'INTERNAL', message: /not walled in: .*row level security/ }])
+  await rejectsLike(t, second.runtime('default'), { code: 'INTERNAL' })
   await admin.script(
     'alter table app.users enable row level security; alter table app.users force row level security',
   )
-  t.match(await second.runtime('default'), { user: /^lessor_row_/ }, 'and is once it is again')
+  like(t, await second.runtime('default'), { user: /^lessor_row_/ }, 'and is once it is again')
 })

@@ -8,6 +8,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import { readServerCapacity } from '../../src/servers/server-capacity.ts'
 import { OwnServer } from '../faults/own-server.ts'
+import { like } from '../support/like.ts'
 
 // Whose sessions there are is counted over the whole server.
 const { url } = await OwnServer.start(t)
@@ -35,14 +36,14 @@ t.test('a data server tells its limits and whose the sessions are', async (t) =>
     select current_setting('max_connections')::integer as max,
            current_setting('superuser_reserved_connections')::integer as reserved`)
   const before = await readServerCapacity(admin)
-  t.match(before, { maxConnections: settings?.max, superuserReserved: settings?.reserved, reserved: 0 })
-  t.match(before.sessions, { tenants: 0, service: 1 }, 'the administrator himself')
+  like(t, before, { maxConnections: settings?.max, superuserReserved: settings?.reserved, reserved: 0 })
+  like(t, before.sessions, { tenants: 0, service: 1 }, 'the administrator himself')
 
   const control = new ControlDatabase({ url, maxConnections: 1 })
   t.teardown(() => control.close())
   await control.ping()
   const [one, two] = [await openConnection(target, signal()), await openConnection(target, signal())]
-  t.match((await readServerCapacity(admin)).sessions, { tenants: 2, service: 2 })
+  like(t, (await readServerCapacity(admin)).sessions, { tenants: 2, service: 2 })
   await Promise.all([one.close(), two.close()])
 })
 
@@ -54,9 +55,9 @@ t.test('sessions in other databases are those of others, but in a database of a 
   await admin.script(`create database ${own}`)
   const stranger = await openConnection({ ...target, database: 'other' }, signal())
   t.teardown(() => stranger.close())
-  t.match((await readServerCapacity(admin)).sessions, { tenants: 0, service: 1, others: 1 })
+  like(t, (await readServerCapacity(admin)).sessions, { tenants: 0, service: 1, others: 1 })
   const tenant = await openConnection({ ...target, database: own }, signal())
-  t.match((await readServerCapacity(admin)).sessions, { tenants: 1, service: 1, others: 1 })
+  like(t, (await readServerCapacity(admin)).sessions, { tenants: 1, service: 1, others: 1 })
   await tenant.close()
 })
 
@@ -70,7 +71,7 @@ t.test('an administrator who is no superuser counts the sessions that he may not
   t.teardown(() => admin.close())
   const tenant = await openConnection(target, signal())
   t.teardown(() => tenant.close())
-  t.match((await readServerCapacity(admin)).sessions, { tenants: 1, service: 2 })
+  like(t, (await readServerCapacity(admin)).sessions, { tenants: 1, service: 2 })
 })
 
 function signal(): AbortSignal {

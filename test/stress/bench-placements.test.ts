@@ -10,6 +10,7 @@ import { perPlacement, rotated } from '../../stress/bench-placements/house.ts'
 import { BenchUsageError, parsePlacementsArgs } from '../../stress/bench-placements/options.ts'
 import { type Measured, placementsOutcome } from '../../stress/bench-placements/outcome.ts'
 import { printedOutcome } from '../../stress/bench-placements/print.ts'
+import { excludes, like, rejectsLike, throwsLike } from '../support/like.ts'
 
 function load(requestsPerSecond: number, more: Partial<Load> = {}): Load {
   return { requestsPerSecond, p50: 10, p99: 20, max: 30, cpuMicros: 100, sessionCpuMicros: 50, ...more }
@@ -54,7 +55,7 @@ t.test('without arguments a run is long enough to be quoted, and --quick is shor
 t.test('arguments say how much is measured', async (t) => {
   const asked = ['--rounds', '3', '--seconds', '2', '--tenants', '20', '--write-docs']
   t.strictSame(parsePlacementsArgs(asked), { rounds: 3, seconds: 2, tenants: 20, writesDocs: true })
-  t.match(parsePlacementsArgs(['--quick', '--rounds', '9']), { rounds: 9, seconds: 1 })
+  like(t, parsePlacementsArgs(['--quick', '--rounds', '9']), { rounds: 9, seconds: 1 })
   t.equal(parsePlacementsArgs(['--quick', '--help']), 'help')
 })
 
@@ -67,15 +68,19 @@ t.test('a wrong argument is refused with what would be right', async (t) => {
     [['--round', '3'], /Unknown option '--round'/],
     [['fast'], /fast/],
   ] as const) {
-    t.throws(() => parsePlacementsArgs(args), { constructor: BenchUsageError, message }, args.join(' '))
+    throwsLike(t, () => parsePlacementsArgs(args), { constructor: BenchUsageError, message }, args.join(' '))
   }
 })
 
 t.test('the command prints its usage when asked, and exits with 2 on a wrong argument', async (t) => {
   const bench = (...args: string[]) =>
     promisify(execFile)(process.execPath, ['stress/bench.ts', 'placements', ...args])
-  t.match(await bench('--help'), { stdout: /^Usage: npm run bench -- placements/, stderr: '' })
-  await t.rejects(bench('--rounds', 'x'), { code: 2, stderr: /^--rounds must be .*\n\nUsage: /, stdout: '' })
+  like(t, await bench('--help'), { stdout: /^Usage: npm run bench -- placements/, stderr: '' })
+  await rejectsLike(t, bench('--rounds', 'x'), {
+    code: 2,
+    stderr: /^--rounds must be .*\n\nUsage: /,
+    stdout: '',
+  })
 })
 
 t.test('each placement is first in its turn', async (t) => {
@@ -116,8 +121,8 @@ t.test('what grows with tenants is told for each of them, what does not grow is 
 t.test('row has to have three quarters of the throughput of role', async (t) => {
   const met = (rate: number) =>
     placementsOutcome(measured({ one: [{ ...perPlacement(() => load(1000)), row: load(rate) }] })).targets
-  t.match(met(750), [{ met: true }])
-  t.match(met(749), [{ met: false }])
+  like(t, met(750), [{ met: true }])
+  like(t, met(749), [{ met: false }])
   const printed = printedOutcome(placementsOutcome(measured({ one: [perPlacement(() => load(100))] })))
   t.match(printed, /met +row, one tenant: 0\.75/)
 })
@@ -137,7 +142,7 @@ t.test('the page gets ratios and sizes, and no time of this machine', async (t) 
   t.match(figures, /\| connections of 20 active tenants +\| +4 \| +20 \| +20 \| +20 \|/)
   t.match(figures, /\| memory at the server, 1,000 active tenants +\| +– \| +2000 MB \|/)
   t.match(figures, /\| disk of 1,000 empty tenants +\| +0\.0 MB \| +0\.0 MB \| +24 MB \| +8000 MB \|/)
-  t.notMatch(figures, /\d (ms|µs)|\/s/)
+  excludes(t, figures, /\d (ms|µs)|\/s/)
   const rows = figures.split('\n').filter((line) => line.startsWith('|'))
   t.equal(new Set(rows.map((line) => line.length)).size, 1, 'the columns are aligned')
 })
@@ -155,7 +160,7 @@ t.test('a plot is a bar chart of Mermaid with room above the highest bar', async
       '```\n\n',
     ].join('\n'),
   )
-  for (const plot of plots) t.notMatch(plot, /NaN|undefined|Infinity|e-/)
+  for (const plot of plots) excludes(t, plot, /NaN|undefined|Infinity|e-/)
 })
 
 t.test('what the system does not tell is left open, not made up', async (t) => {
@@ -169,7 +174,7 @@ t.test('what the system does not tell is left open, not made up', async (t) => {
   )
   t.match(figuresOf(outcome), /\| memory of one connection at the server +\| +– \| +– \| +– \| +– \|/)
   t.match(figuresOf(outcome), /\| CPU of the service for a request, one tenant[^|]*\| +– \|/)
-  t.notMatch(printedOutcome(outcome), /NaN|undefined/)
+  excludes(t, printedOutcome(outcome), /NaN|undefined/)
 })
 
 t.test('figures stand between their markers, and nothing else of the page changes', async (t) => {
@@ -180,10 +185,14 @@ t.test('figures stand between their markers, and nothing else of the page change
 })
 
 t.test('a page without its markers is refused', async (t) => {
-  t.throws(() => withFigures(`${END}`, ''), { message: `The page has no line "${BEGIN}"` })
-  t.throws(() => withFigures(`${BEGIN}`, ''), { message: `The page has no line "${END}"` })
-  t.throws(() => withFigures(`${END}\n${BEGIN}`, ''), { message: /must stand below/ })
-  t.throws(() => withFigures(`${BEGIN}\n${BEGIN}\n${END}`, ''), { message: /more than once/ })
+  throwsLike(t, () => withFigures(`${END}`, ''), {
+    message: /^The page has no line "<!-- Figures: .*", so there is no place for the figures\.$/,
+  })
+  throwsLike(t, () => withFigures(`${BEGIN}`, ''), {
+    message: /^The page has no line "<!-- End of figures -->", so there is no place for the figures\.$/,
+  })
+  throwsLike(t, () => withFigures(`${END}\n${BEGIN}`, ''), { message: /must stand below/ })
+  throwsLike(t, () => withFigures(`${BEGIN}\n${BEGIN}\n${END}`, ''), { message: /more than once/ })
 })
 
 t.test('the page in docs has its markers', async (t) => {
@@ -197,7 +206,7 @@ t.test('writing the page leaves a page without markers as it is', async (t) => {
   const file = join(folder, 'page.md')
   const outcome = placementsOutcome(measured())
   await writeFile(file, 'prose')
-  await t.rejects(writeDocs(file, outcome), { message: /no line/ })
+  await rejectsLike(t, writeDocs(file, outcome), { message: /no line/ })
   t.equal(await readFile(file, 'utf8'), 'prose')
   await writeFile(file, `${BEGIN}\n${END}\n`)
   await writeDocs(file, outcome)

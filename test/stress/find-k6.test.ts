@@ -2,6 +2,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
 import t from 'tap'
 import { findK6, howToGetK6, K6_VERSION } from '../../stress/find-k6.ts'
+import { includes } from '../support/like.ts'
 
 async function program(path: string, mode = 0o755): Promise<string> {
   await mkdir(dirname(path), { recursive: true })
@@ -28,9 +29,9 @@ t.test('where there is none, people are told where it was looked for', async (t)
   await program(join(folder, 'bin', 'k6'), 0o644)
   const environment = { PATH: join(folder, 'bin'), XDG_CACHE_HOME: folder }
   t.equal(await findK6(environment), undefined)
-  t.match(howToGetK6(environment), join(folder, 'lessor'))
-  t.match(howToGetK6(environment), `go install go.k6.io/k6@${K6_VERSION}`)
+  includes(t, howToGetK6(environment), join(folder, 'lessor'))
+  includes(t, howToGetK6(environment), `go install go.k6.io/k6@${K6_VERSION}`)
   const wrong = { ...environment, K6: '/nowhere/k6' }
   t.equal(await findK6(wrong), undefined)
-  t.match(howToGetK6(wrong), 'K6 names /nowhere/k6')
+  includes(t, howToGetK6(wrong), 'K6 names /nowhere/k6')
 })

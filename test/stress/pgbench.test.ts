@@ -8,7 +8,7 @@ t.test('parameters become variables, also those of fragments', async (t) => {
     select 1 from users where ${filter}
     limit ${10}`)
   t.equal(text, 'select 1 from users where tenant_id = :p1::uuid limit :p2;\n')
-  t.same(variables, { p1: 'a', p2: '10' })
+  t.strictSame(variables, { p1: 'a', p2: '10' })
 })
 
 t.test('no part of a literal looks like a variable', async (t) => {

@@ -2,6 +2,7 @@ import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { runK6 } from '../../stress/run-k6.ts'
+import { like, rejectsLike } from '../support/like.ts'
 
 const TREND = { med: 1, 'p(95)': 2, 'p(99)': 3, max: 4 }
 const SUMMARY = {
@@ -30,7 +31,7 @@ t.test("a summary is read: k6's figures, and the script's own by their names", a
   const { k6, folder } = await standIn(t, 99)
   const { signal } = new AbortController()
   const figures = await runK6({ k6, folder, signal, script: 'script.js', env: {} })
-  t.match(figures, {
+  like(t, figures, {
     exit: 99,
     seconds: 1.5,
     requests: 3,
@@ -38,13 +39,15 @@ t.test("a summary is read: k6's figures, and the script's own by their names", a
     crossed: ['http_req_failed: rate==0'],
     duration: { p50: 1, p95: 2, p99: 3, max: 4 },
   })
-  t.same(figures.counters, { confirmed: 7 })
-  t.same(figures.gauges, { last_at: 12 })
-  t.same(figures.trends, { beside: { p50: 1, p95: 2, p99: 3, max: 4 } })
+  t.strictSame(figures.counters, { confirmed: 7 })
+  t.strictSame(figures.gauges, { last_at: 12 })
+  t.strictSame(figures.trends, { beside: { p50: 1, p95: 2, p99: 3, max: 4 } })
 })
 
 t.test('a k6 that fails has no figures', async (t) => {
   const { k6, folder } = await standIn(t, 107)
   const { signal } = new AbortController()
-  await t.rejects(runK6({ k6, folder, signal, script: 'script.js', env: {} }), { message: /ended with 107/ })
+  await rejectsLike(t, runK6({ k6, folder, signal, script: 'script.js', env: {} }), {
+    message: /ended with 107/,
+  })
 })

@@ -5,6 +5,7 @@ import { measureLookUp } from '../../stress/scale/look-up.ts'
 import { isMet, quantile, tableOf } from '../../stress/scale/measurement.ts'
 import { measureSweep } from '../../stress/scale/sweep.ts'
 import { keyOf, numberOf } from '../../stress/scale/tenants.ts'
+import { like, rejectsLike, throwsLike } from '../support/like.ts'
 
 async function houseOf(t: { teardown(fn: () => Promise<unknown>): void }, residents: number): Promise<House> {
   const house = new House(residents)
@@ -15,16 +16,16 @@ async function houseOf(t: { teardown(fn: () => Promise<unknown>): void }, reside
 
 t.test('a house keeps every tenant resident when the server has closed all their connections', async (t) => {
   const house = await houseOf(t, 30)
-  t.match(house.registry.gauges(), { entries: { ready: 30 }, connections: { idle: 30 } })
+  like(t, house.registry.gauges(), { entries: { ready: 30 }, connections: { idle: 30 } })
   await house.disconnect()
-  t.match(house.registry.gauges(), { entries: { ready: 30 }, connections: { idle: 0, busy: 0, closing: 0 } })
+  like(t, house.registry.gauges(), { entries: { ready: 30 }, connections: { idle: 0, busy: 0, closing: 0 } })
 })
 
 t.test('a tenant who is resident without a connection is served again', async (t) => {
   const house = await houseOf(t, 3)
   await house.disconnect()
   await house.open(0, 3)
-  t.match(house.registry.gauges(), { entries: { ready: 3 }, connections: { idle: 3 } })
+  like(t, house.registry.gauges(), { entries: { ready: 3 }, connections: { idle: 3 } })
 })
 
 t.test('what is measured on a house has a figure and a target', async (t) => {
@@ -54,7 +55,7 @@ t.test('a figure meets its target only below it', async (t) => {
 t.test('a quantile is one of the values', async (t) => {
   t.equal(quantile([3, 1, 2], 0.5), 2)
   t.equal(quantile([3, 1, 2], 0.99), 3)
-  t.throws(() => quantile([], 0.5))
+  throwsLike(t, () => quantile([], 0.5), { name: 'Error', message: 'there is no quantile of nothing' })
 })
 
 t.test('a key says which tenant it is', async (t) => {
@@ -63,5 +64,5 @@ t.test('a key says which tenant it is', async (t) => {
 })
 
 t.test('the heap is not measured where garbage cannot be collected', async (t) => {
-  await t.rejects(heapUsed(), { message: /npm run scale/ })
+  await rejectsLike(t, heapUsed(), { message: /npm run scale/ })
 })

@@ -6,6 +6,7 @@ import { drainUnderLoad } from '../../stress/scenarios/drain-under-load.ts'
 import { noisyNeighbour } from '../../stress/scenarios/noisy-neighbour.ts'
 import { rotateUnderLoad } from '../../stress/scenarios/rotate-under-load.ts'
 import { tenantChurn } from '../../stress/scenarios/tenant-churn.ts'
+import { like, throwsLike } from '../support/like.ts'
 import { withK6, withService } from './run-figures.ts'
 
 function distribution(p50: number, p95: number) {
@@ -96,14 +97,14 @@ const RUNS: readonly (readonly [Scenario, string, Figures, RegExp | undefined])[
 for (const [scenario, what, figures, expected] of RUNS) {
   t.test(`${scenario.name} ${expected === undefined ? 'passes' : 'fails'} by ${what}`, async (t) => {
     const failed = scenario.claims(figures).filter(({ held }) => !held)
-    if (expected === undefined) t.same(failed, [])
-    else t.match(failed.map(({ claim, seen }) => `${claim}: ${seen}`).join('\n'), expected)
+    if (expected === undefined) t.strictSame(failed, [])
+    else like(t, failed.map(({ claim, seen }) => `${claim}: ${seen}`).join('\n'), expected)
   })
 }
 
 t.test('a storm in which nobody looked at the service is no storm without a stall', async (t) => {
   const figures = storms(20, 20, 20)
-  t.throws(() => coldStorm.claims({ ...figures, service: { ...figures.service, stalls: [] } }), {
+  throwsLike(t, () => coldStorm.claims({ ...figures, service: { ...figures.service, stalls: [] } }), {
     message: /not looked at/,
   })
 })

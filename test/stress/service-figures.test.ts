@@ -40,14 +40,14 @@ t.test('peaks are the highest of all looks, and a stall is told with when it was
     sessions: 4,
     metrics: scrape({ ready: 2, waiting: 0, stallSeconds: 0.01 }),
   })
-  t.same(figures.pools, { peak: 8, last: 3 })
-  t.same(figures.connections, { peak: 12, last: 4 })
-  t.same(figures.waiting, { peak: 2, last: 0 })
-  t.same(figures.opening, { peak: 8, last: 0 })
+  t.strictSame(figures.pools, { peak: 8, last: 3 })
+  t.strictSame(figures.connections, { peak: 12, last: 4 })
+  t.strictSame(figures.waiting, { peak: 2, last: 0 })
+  t.strictSame(figures.opening, { peak: 8, last: 0 })
   // The service looks every 10 ms; what is above that is a stall.
-  t.same(figures.stalls, [
+  t.strictSame(figures.stalls, [
     { at: 1000, ms: 50 },
     { at: 2000, ms: 0 },
   ])
-  t.same(figures.stallMs, { peak: 50, last: 0 })
+  t.strictSame(figures.stallMs, { peak: 50, last: 0 })
 })

@@ -19,7 +19,7 @@ t.test('two services with few and more tenants are measured in turn', async (t) 
     await makeResident(side)
   }
   t.match(told.at(-1), /1500 of 1500 tenants, \d+\/s/)
-  t.same(
+  t.strictSame(
     sides.map(({ lessor }) => lessor.pools.sweep({ dryRun: true }).resident),
     [2, 400],
   )

@@ -1,9 +1,11 @@
 import { access, constants } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { cacheFolder } from './cache-folder.ts'
 
 /** PROMTOOL_VERSION is the version of Prometheus whose promtool CI runs. */
 export const PROMTOOL_VERSION = 'v3.15.0'
+
+const CACHE = `promtool-${PROMTOOL_VERSION}`
 
 /**
  * findPromtool resolves with the path of promtool: the one that the variable PROMTOOL names, else the
@@ -13,7 +15,7 @@ export async function findPromtool(environment: NodeJS.ProcessEnv): Promise<stri
   const folders = (environment.PATH ?? '').split(delimiter).filter((folder) => folder !== '')
   const places = environment.PROMTOOL
     ? [environment.PROMTOOL]
-    : [...folders, cacheFolder(environment)].map((folder) => join(folder, 'promtool'))
+    : [...folders, cacheFolder(environment, CACHE)].map((folder) => join(folder, 'promtool'))
   for (const place of places) if (await isProgram(place)) return place
   return undefined
 }
@@ -22,15 +24,10 @@ export async function findPromtool(environment: NodeJS.ProcessEnv): Promise<stri
 export function howToGetPromtool(environment: NodeJS.ProcessEnv): string {
   const where = environment.PROMTOOL
     ? `PROMTOOL names ${environment.PROMTOOL}, which is no program.`
-    : `promtool is neither on the PATH nor in ${cacheFolder(environment)}.`
+    : `promtool is neither on the PATH nor in ${cacheFolder(environment, CACHE)}.`
   return `${where}
 It is part of Prometheus: https://prometheus.io/download/ or the package prometheus.
 .ci/run builds it with Go 1.26 where it is missing.`
-}
-
-function cacheFolder(environment: NodeJS.ProcessEnv): string {
-  const cache = environment.XDG_CACHE_HOME || join(environment.HOME || homedir(), '.cache')
-  return join(cache, `lessor/promtool-${PROMTOOL_VERSION}`)
 }
 
 async function isProgram(path: string): Promise<boolean> {

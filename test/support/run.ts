@@ -1,67 +1,103 @@
-// Runs the tests on a PostgreSQL of their own: node test/support/run.ts [arguments for tap].
+// Runs the tests on a PostgreSQL of their own: node test/support/run.ts [options] [files and folders]; see --help.
 // The last line it prints is "N passed, N failed", the number of assertions.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { constants, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { environmentOf } from '../postgres/choose.ts'
+import { InstallError } from '../postgres/install.ts'
+import { INSTALLED_VERSION } from '../postgres/versions.ts'
+import { shortcomings } from './floor.ts'
+import { RUN_USAGE, type RunOptions, readRunOptions } from './run-options.ts'
 import { startTestServer } from './server.ts'
-import { type Tally, tally } from './tally.ts'
+import { type FileTally, TapReader } from './tally.ts'
+import { findTestFiles, UnknownTests, writeTimes } from './test-files.ts'
 
 const execute = promisify(execFile)
+const ALL = fileURLToPath(new URL('./all.ts', import.meta.url))
+/** How many of the slowest files are named in the end. */
+const SLOWEST = 10
 
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<number> {
+  const options = readRunOptions(args)
+  if (options === undefined) {
+    process.stdout.write(RUN_USAGE)
+    return 0
+  }
+  if (typeof options === 'string') return refuse(options, 2)
+  const [version = INSTALLED_VERSION, ...more] = options.versions
+  if (more.length > 0) return refuse('A run is on one --postgres; npm run test:matrix takes several.', 2)
+  try {
+    // For all that is started here, and what that starts.
+    Object.assign(process.env, await environmentOf(version))
+    return await runTests(options, await findTestFiles(options.paths))
+  } catch (error) {
+    if (error instanceof UnknownTests) return refuse(error.message, 2)
+    if (error instanceof InstallError) return refuse(error.message, 1)
+    throw error
+  }
+}
+
+function refuse(problem: string, status: number): number {
+  process.stderr.write(`${problem}\n`)
+  return status
+}
+
+async function runTests(options: RunOptions, files: readonly string[]): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'lessor-run-'))
   // Under root the embedded tests run PostgreSQL as another user, who must pass through.
   await chmod(folder, 0o711)
-  const output = join(folder, 'output.tap')
   await buildTap()
   const server = await startTestServer()
   try {
-    // Tests that are killed leave their temporary files in this folder as well.
-    const status = await runTap(args, output, { TEST_DATABASE_URL: server.url, TMPDIR: folder })
-    const counted = tally(await readFile(output, 'utf8'))
-    return report(counted, status)
+    const env = {
+      TEST_DATABASE_URL: server.url,
+      // Tests that are killed leave their temporary files in this folder as well.
+      TMPDIR: folder,
+      // What one process has compiled the next need not, and types are taken out once.
+      NODE_COMPILE_CACHE: join(folder, 'compiled'),
+    }
+    const reader = new TapReader(show(files.length))
+    const status = await runAll(options.jobs, files, reader, env)
+    const tallies = reader.end()
+    if (options.savesTimes) await writeTimes(new Map(tallies.map(({ file, seconds }) => [file, seconds])))
+    return report(files, tallies, { status, isWhole: options.paths.length === 0 })
   } finally {
     await server.stop()
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-/**
- * runTap resolves with tap's exit status and leaves its TAP in the file `output`. tap's reporter for
- * people redraws the screen, so that a log gets the TAP itself. (Both at once are no way: with
- * `--reporter=tap` and `--output-file` tap 21 prints every line twice.)
- */
-async function runTap(args: readonly string[], output: string, env: Record<string, string>): Promise<number> {
-  const drawn = process.stdout.isTTY
-  const how = drawn ? [`--output-file=${output}`] : ['--reporter=tap']
-  const tap = spawn(process.execPath, [tapCommand(), ...how, ...args], {
-    stdio: ['inherit', drawn ? 'inherit' : 'pipe', 'inherit'],
+/** runAll resolves with the exit status of what runs the files. */
+async function runAll(
+  jobs: number,
+  files: readonly string[],
+  reader: TapReader,
+  env: Record<string, string>,
+): Promise<number> {
+  const all = spawn(process.execPath, [ALL, `${jobs}`, JSON.stringify(files)], {
+    stdio: ['inherit', 'pipe', 'inherit'],
     env: { ...process.env, ...env },
   })
   // A signal to stop goes to tap, which ends its children; then all is cleaned up here.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => tap.kill(signal))
-  const exited = once(tap, 'exit')
-  if (tap.stdout !== null) {
-    tap.stdout.pipe(process.stdout, { end: false })
-    await pipeline(tap.stdout, createWriteStream(output))
-  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => all.kill(signal))
+  const exited = once(all, 'exit')
+  all.stdout.setEncoding('utf8')
+  for await (const text of all.stdout) reader.write(text)
   const [code, signal]: (number | NodeJS.Signals | null)[] = await exited
   if (typeof code === 'number') return code
   return 128 + (typeof signal === 'string' ? constants.signals[signal] : 0)
 }
 
 /**
- * buildTap builds tap with the plugins of .taprc where it is not yet. tap does so itself when it
- * runs tests, but too late for that run (@tapjs/run, src/run.ts), and the plugin that .taprc turns
- * off does not start with TypeScript 7.
+ * buildTap builds tap with the plugins of .taprc where it is not yet: the plugin that .taprc turns off does not start with
+ * TypeScript 7.
  */
 async function buildTap(): Promise<void> {
   const { stdout } = await execute(process.execPath, [tapCommand(), 'node-options'])
@@ -75,13 +111,42 @@ function tapCommand(): string {
   return join(dirname(manifest), bin.tap)
 }
 
-function report({ passed, failed, failures }: Tally, status: number): number {
-  const missing =
-    failed > 0 ? [] : passed === 0 ? ['no assertion ran'] : status !== 0 ? [`tap ended with ${status}`] : []
-  for (const { name, why } of failures) {
-    console.log(`failed: ${name}`)
-    if (why !== '') console.log(why.replaceAll(/^/gm, '    '))
+/** show prints a line for each file once it is done, and what failed in it. */
+function show(count: number): (tally: FileTally) => void {
+  let done = 0
+  return ({ file, passed, failed, failures, seconds }) => {
+    const place = `${++done}`.padStart(`${count}`.length)
+    const what = failed === 0 ? `${passed} passed` : `${passed} passed, ${failed} FAILED`
+    console.log(`${place}/${count} ${seconds.toFixed(1).padStart(6)} s  ${file}: ${what}`)
+    for (const failure of failures) console.log(told(failure))
   }
+}
+
+function told({ name, why }: FileTally['failures'][number]): string {
+  return `failed: ${name}${why === '' ? '' : `\n${why.replaceAll(/^/gm, '    ')}`}`
+}
+
+interface Ending {
+  readonly status: number
+  /** Whether all files were asked for. */
+  readonly isWhole: boolean
+}
+
+function report(
+  files: readonly string[],
+  tallies: readonly FileTally[],
+  { status, isWhole }: Ending,
+): number {
+  const slowest = tallies.toSorted((a, b) => b.seconds - a.seconds).slice(0, SLOWEST)
+  console.log(
+    `\nslowest: ${slowest.map(({ file, seconds }) => `${file} ${Math.round(seconds)} s`).join(', ')}`,
+  )
+  const passed = tallies.reduce((sum, each) => sum + each.passed, 0)
+  const failed = tallies.reduce((sum, each) => sum + each.failed, 0)
+  const missing = shortcomings(files, tallies, isWhole)
+  // Once more at the end, where it is looked for.
+  for (const { failures } of tallies) for (const failure of failures) console.log(told(failure))
+  if (status !== 0 && failed + missing.length === 0) missing.push(`the run ended with ${status}`)
   for (const each of missing) console.log(`failed: ${each}`)
   console.log(`${passed} passed, ${failed + missing.length} failed`)
   return status !== 0 ? status : failed + missing.length > 0 ? 1 : 0

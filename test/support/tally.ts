@@ -5,6 +5,14 @@ export interface Tally {
   readonly passed: number
   readonly failed: number
   readonly failures: readonly Failure[]
+  /** Names of what was skipped or is to do. */
+  readonly left: readonly string[]
+}
+
+/** FileTally is what one test file came to. */
+export interface FileTally extends Tally {
+  readonly file: string
+  readonly seconds: number
 }
 
 /** Failure is an assertion that failed. */
@@ -31,10 +39,37 @@ export function tally(tap: string): Tally {
   return count
 }
 
+/** TapReader reads the TAP text of several test files, each of which is a subtest, as it comes. */
+export class TapReader {
+  readonly #parser = new Parser()
+  readonly #files: FileTally[] = []
+  readonly #whole = new Count('')
+
+  constructor(onFile: (tally: FileTally) => void = () => {}) {
+    follow(this.#parser, this.#whole, (count, point) => {
+      const { passed, failed, failures, left } = count
+      const file = { file: point.name, passed, failed, failures, left, seconds: (point.time ?? 0) / 1000 }
+      this.#files.push(file)
+      onFile(file)
+    })
+  }
+
+  write(text: string): void {
+    this.#parser.write(text)
+  }
+
+  /** end resolves with the files that have ended. */
+  end(): readonly FileTally[] {
+    this.#parser.end()
+    return this.#files
+  }
+}
+
 class Count implements Tally {
   passed = 0
   failed = 0
   failures: Failure[] = []
+  left: string[] = []
   readonly #name: string
 
   constructor(name: string) {
@@ -46,14 +81,23 @@ class Count implements Tally {
     this.#keep({ name, why })
   }
 
+  leave(name: string): void {
+    this.left.push(this.#full(name))
+  }
+
   add(inner: Count): void {
     this.passed += inner.passed
     this.failed += inner.failed
     for (const failure of inner.failures) this.#keep(failure)
+    for (const name of inner.left) this.leave(name)
   }
 
   #keep({ name, why }: Failure): void {
-    this.failures.push({ name: this.#name === '' ? name : `${this.#name} > ${name}`, why })
+    this.failures.push({ name: this.#full(name), why })
+  }
+
+  #full(name: string): string {
+    return this.#name === '' ? name : `${this.#name} > ${name}`
   }
 }
 
@@ -71,7 +115,11 @@ function why({ diag }: Result): string {
     .slice(0, WHY_CHARACTERS)
 }
 
-function follow(parser: Parser, count: Count): void {
+function follow(
+  parser: Parser,
+  count: Count,
+  onChild: (child: Count, point: Result) => void = () => {},
+): void {
   let inner: Count | undefined
   parser.on('child', (child: Parser) => {
     inner = new Count(child.name)
@@ -79,13 +127,18 @@ function follow(parser: Parser, count: Count): void {
   })
   parser.on('assert', (point: Result) => {
     if (inner === undefined) {
-      if (point.skip || point.todo) return
+      if (point.skip || point.todo) {
+        count.leave(point.name)
+        return
+      }
       if (point.ok) count.passed++
       else count.fail(point.name + place(point), why(point))
       return
     }
     if (!point.ok && !point.todo && inner.failed === 0) inner.fail('not ok as a whole')
+    if (point.skip || point.todo) count.leave(point.name)
     count.add(inner)
+    onChild(inner, point)
     inner = undefined
   })
   parser.on('complete', () => {

@@ -12,6 +12,7 @@ import { type CreateTenants, parseBatch } from '../../src/tenants/parse-batch.ts
 import { generateVaultKeys, parseVaultKeys } from '../../src/vault/key-ring.ts'
 import { Vault } from '../../src/vault/vault.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 
 async function open(t: Test) {
   const { url } = await testDatabase(t, { template: 'control' })
@@ -60,8 +61,8 @@ t.test('a thousand tenants are made at once, active, in the order of the request
   await db.query(sql`insert into lessor.namespaces (name, name_key) values ('Shop', 'shop')`)
   const names = Array.from({ length: MAX_BATCH }, (_, n) => `tenant ${MAX_BATCH - n}`)
   const records = await run({ tenants: named(...names), namespace: 'shop', quota: { weight: 2 } })
-  t.same(records.map(outcome), names)
-  t.match(records[0], {
+  t.strictSame(records.map(outcome), names)
+  like(t, records[0], {
     tenant: {
       namespace: 'Shop',
       placement: 'row',
@@ -80,11 +81,11 @@ t.test('a name that is taken fails its item alone, in the batch and before it', 
   const { db, run, count } = await open(t)
   await run({ tenants: named('Acme') })
   const records = await run({ tenants: named('beta', 'ACME', 'Beta', ' gamma ') })
-  t.same(records.map(outcome), ['beta', 'TENANT_NAME_TAKEN', 'TENANT_NAME_TAKEN', 'gamma'])
-  t.match(records[1], { error: { detail: 'The namespace "default" has a tenant "ACME".' } })
+  t.strictSame(records.map(outcome), ['beta', 'TENANT_NAME_TAKEN', 'TENANT_NAME_TAKEN', 'gamma'])
+  like(t, records[1], { error: { detail: 'The namespace "default" has a tenant "ACME".' } })
   t.equal(await count(), 3)
   await db.query(sql`update lessor.tenants set status = 'deleted' where name = 'Acme'`)
-  t.same(
+  t.strictSame(
     (await run({ tenants: named('acme') })).map(outcome),
     ['acme'],
     'a deleted tenant gives its name back',
@@ -101,11 +102,11 @@ t.test('a tenant gets the id that the caller chose, unless one has or had it', a
       { name: 'two', id: twice },
     ],
   })
-  t.match(records[0], { tenant: { id: mine } })
-  t.same(records.map(outcome), ['mine', 'one', 'INVALID_REQUEST'])
+  like(t, records[0], { tenant: { id: mine } })
+  t.strictSame(records.map(outcome), ['mine', 'one', 'INVALID_REQUEST'])
   await db.query(sql`update lessor.tenants set status = 'deleted' where id = ${mine}::uuid`)
   const [again] = await run({ tenants: [{ name: 'again', id: mine }] })
-  t.match(again, {
+  like(t, again, {
     error: { code: 'INVALID_REQUEST', detail: `There is, or was, a tenant with the id ${mine}.` },
   })
 })
@@ -115,13 +116,13 @@ t.test('keys are made only when they are asked for, one for each tenant that is 
   await run({ tenants: named('taken') })
   t.equal(hashes(), 0)
   const records = await run({ tenants: named('acme', 'taken', 'beta'), api_keys: true })
-  t.same(
+  t.strictSame(
     records.map((record) => 'apiKey' in record && /^lsr_/.test(record.apiKey?.key ?? '')),
     [true, false, true],
   )
   const stored = await db.query<{ name: string; id: string }>(sql`
     select t.name, k.id from lessor.api_keys k join lessor.tenants t on t.id = k.tenant_id order by 1`)
-  t.same(
+  t.strictSame(
     stored.map(({ name, id }) => [name, id]),
     records.flatMap((record) => ('tenant' in record ? [[record.tenant.name, record.apiKey?.id]] : [])),
   )
@@ -131,11 +132,11 @@ t.test('a repeated batch with the same Idempotency-Key gets the same tenants and
   const { db, run, count } = await open(t)
   const request: CreateTenants = { tenants: named('acme', 'ACME', 'beta'), api_keys: true }
   const first = await run(request, 'a')
-  t.same(first.map(outcome), ['acme', 'TENANT_NAME_TAKEN', 'beta'])
-  t.same(await run(request, 'a'), first)
+  t.strictSame(first.map(outcome), ['acme', 'TENANT_NAME_TAKEN', 'beta'])
+  sameRows(t, await run(request, 'a'), first)
   t.equal(await count(), 2)
   await db.query(sql`update lessor.tenants set status = 'suspended' where name = 'acme'`)
-  t.match((await run(request, 'a'))[0], { tenant: { status: 'suspended' } }, 'shown as it is now')
+  like(t, (await run(request, 'a'))[0], { tenant: { status: 'suspended' } }, 'shown as it is now')
   const [stored] = await db.query<{ response: Uint8Array }>(sql`select response from lessor.idempotency_keys`)
   const [record] = first
   const key = record !== undefined && 'tenant' in record ? record.apiKey?.key : undefined
@@ -146,8 +147,8 @@ t.test('a repeated batch with the same Idempotency-Key gets the same tenants and
 t.test('an Idempotency-Key is for one batch', async (t) => {
   const { run, count } = await open(t)
   await run({ tenants: named('acme') }, 'a')
-  await t.rejects(run({ tenants: named('beta') }, 'a'), { code: 'IDEMPOTENCY_KEY_REUSED' })
-  t.same((await run({ tenants: named('beta') }, 'b')).map(outcome), ['beta'])
+  await rejectsLike(t, run({ tenants: named('beta') }, 'a'), { code: 'IDEMPOTENCY_KEY_REUSED' })
+  t.strictSame((await run({ tenants: named('beta') }, 'b')).map(outcome), ['beta'])
   t.equal(await count(), 2)
 })
 
@@ -155,7 +156,7 @@ t.test('equal batches at once make each tenant once', async (t) => {
   const { run, count } = await open(t)
   const tenants = named(...Array.from({ length: 50 }, (_, n) => `tenant ${n}`))
   const withKey = await Promise.all(Array.from({ length: 4 }, () => run({ tenants }, 'same')))
-  for (const records of withKey) t.same(records, withKey[0])
+  for (const records of withKey) sameRows(t, records, withKey[0])
   const backwards = tenants.toReversed().map(({ name }) => ({ name: `other ${name}` }))
   const without = await Promise.all([
     run({ tenants: backwards }),
@@ -169,26 +170,26 @@ t.test('equal batches at once make each tenant once', async (t) => {
 
 t.test('what does not fit fails the whole batch, and says which item', async (t) => {
   const { run, count } = await open(t)
-  await t.rejects(run({ tenants: named('acme', '  ') }), {
+  await rejectsLike(t, run({ tenants: named('acme', '  ') }), {
     code: 'INVALID_REQUEST',
     errors: [{ in: 'body', path: '/tenants/1/name' }],
   })
   for (const id of ['mine', '00000000-0000-0000-0000-000000000000']) {
-    await t.rejects(run({ tenants: [{ name: 'acme', id }] }), { errors: [{ path: '/tenants/0/id' }] })
+    await rejectsLike(t, run({ tenants: [{ name: 'acme', id }] }), { errors: [{ path: '/tenants/0/id' }] })
   }
-  await t.rejects(run({ tenants: [] }), {
+  await rejectsLike(t, run({ tenants: [] }), {
     errors: [{ path: '/tenants', message: 'must have 1 to 1000 items' }],
   })
   const many = Array.from({ length: MAX_BATCH_KEYS + 1 }, (_, n) => ({ name: `tenant ${n}` }))
-  await t.rejects(run({ tenants: many, api_keys: true }), {
+  await rejectsLike(t, run({ tenants: many, api_keys: true }), {
     errors: [{ message: 'must have 1 to 64 items where api_keys are asked for' }],
   })
-  await t.rejects(run({ tenants: named('acme'), quota: { weight: 101 } }), {
+  await rejectsLike(t, run({ tenants: named('acme'), quota: { weight: 101 } }), {
     errors: [{ path: '/quota/weight' }],
   })
-  await t.rejects(run({ tenants: named('acme'), namespace: 'none' }), { code: 'NAMESPACE_NOT_FOUND' })
+  await rejectsLike(t, run({ tenants: named('acme'), namespace: 'none' }), { code: 'NAMESPACE_NOT_FOUND' })
   for (const placement of ['role', 'schema', 'database'] as const) {
-    await t.rejects(run({ tenants: named('acme'), placement }), {
+    await rejectsLike(t, run({ tenants: named('acme'), placement }), {
       code: 'PLACEMENT_UNAVAILABLE',
       message: /one by one, by POST \/v1\/tenants/,
     })
@@ -202,24 +203,24 @@ t.test('tenants are counted by status without reading them, whatever happens to 
     const rows = [...(await countTenants(db))].sort((a, b) => a.status.localeCompare(b.status))
     const real = await db.query<{ status: string; count: number }>(sql`
       select status, count(*)::integer as count from lessor.tenants group by status order by status`)
-    t.same(rows, real)
+    sameRows(t, rows, real)
     return Object.fromEntries(rows.map(({ status, count }) => [status, count]))
   }
-  t.same(await counted(), {})
+  t.strictSame(await counted(), {})
   await run({ tenants: named(...Array.from({ length: 300 }, (_, n) => `tenant ${n}`)) })
   for (let n = 0; n < 120; n++) {
     await db.query(sql`update lessor.tenants set status = 'suspended' where name = ${`tenant ${n}`}`)
   }
   await db.query(sql`update lessor.tenants set quota = '{"weight": 2}'`)
   await db.query(sql`delete from lessor.tenants where status = 'suspended' and name like '%9'`)
-  t.same(await counted(), { active: 180, suspended: 108 })
+  t.strictSame(await counted(), { active: 180, suspended: 108 })
 
   const parts = async () => (await db.query(sql`select from lessor.tenant_counts`)).length
   const before = await parts()
   t.ok(before > 100)
   await Promise.all([foldCounts(db), foldCounts(db), foldCounts(db)])
   t.ok((await parts()) < 10, 'they are summed up now and then')
-  t.same(await counted(), { active: 180, suspended: 108 })
+  t.strictSame(await counted(), { active: 180, suspended: 108 })
   await foldCounts(db)
-  t.same(await counted(), { active: 180, suspended: 108 })
+  t.strictSame(await counted(), { active: 180, suspended: 108 })
 })

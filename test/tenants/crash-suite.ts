@@ -7,6 +7,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { DELETE_STEPS, ONBOARD_STEPS } from '../../src/tenants/job.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from '../support/database.ts'
+import { like } from '../support/like.ts'
 import type { CrashPlan } from './crash-fixture.ts'
 import { type House, NOTHING, openHouse, traces } from './house.ts'
 
@@ -64,17 +65,17 @@ export async function crashSuite(t: Test, placement: keyof typeof MADE): Promise
         })
         const [left] = (await house.tenants.list({ limit: 1, status: 'provisioning' })).records
         if (left === undefined) throw new Error('the dead process should have left its reservation')
-        t.match(await traces(house, left.id), {
+        like(t, await traces(house, left.id), {
           tenants: 1,
           jobs: 1,
           ...(step === 'reserve' ? { roles: 0, schemas: 0, databases: 0 } : MADE[placement]),
         })
         await recoverOne(house)
-        t.same(await traces(house, left.id), NOTHING)
-        t.same(house.failures, [])
+        t.strictSame(await traces(house, left.id), NOTHING)
+        t.strictSame(house.failures, [])
         const again = await house.tenants.onboard({ name, placement }, { scope: 'operator', key: name })
-        t.match(again.tenant, { status: 'active', placement }, 'name and key are free')
-        t.match(await traces(house, again.tenant.id), MADE[placement])
+        like(t, again.tenant, { status: 'active', placement }, 'name and key are free')
+        like(t, await traces(house, again.tenant.id), MADE[placement])
       },
     )
   }
@@ -90,19 +91,19 @@ export async function crashSuite(t: Test, placement: keyof typeof MADE): Promise
           db.query(sql`insert into users (first_name, last_name) values ('Ada', 'Lovelace')`),
         )
         await house.pools.evict(tenant.id, 'operator')
-        t.match(await traces(house, tenant.id), { ...MADE[placement], rows: placement === 'row' ? 1 : 0 })
+        like(t, await traces(house, tenant.id), { ...MADE[placement], rows: placement === 'row' ? 1 : 0 })
         await crash(t, { ...common, kind: 'delete', dieAfter: step, tenant: tenant.id, idempotencyKey: '' })
         if (step !== 'bury') {
           t.equal((await house.tenants.get(tenant.id)).status, 'deleting')
           await recoverOne(house)
         }
         t.equal((await house.tenants.get(tenant.id)).status, 'deleted')
-        t.same(
+        t.strictSame(
           await traces(house, tenant.id),
           { ...NOTHING, tenants: 1 },
           'the tombstone is all that is left',
         )
-        t.same(house.failures, [])
+        t.strictSame(house.failures, [])
       },
     )
   }

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { LessorError } from '../../src/errors.ts'
 import { Jobs } from '../../src/tenants/jobs.ts'
+import { rejectsLike } from '../support/like.ts'
 
 /** Nothing here asks for it. */
 async function unasked(): Promise<never> {
@@ -46,7 +47,7 @@ t.test('work that fails by itself is not', async (t) => {
       runs += 1
       throw error
     }
-    await t.rejects(jobsOf().insist(work), error)
+    await rejectsLike(t, jobsOf().insist(work), error)
     t.equal(runs, 1)
   }
 })
@@ -61,7 +62,7 @@ t.test('nor is work for ever that others hold up', async (t) => {
     now += 3_000
     throw error
   }
-  await t.rejects(jobsOf().insist(work), error)
+  await rejectsLike(t, jobsOf().insist(work), error)
   t.equal(runs, 3, 'within eight seconds')
 })
 
@@ -69,5 +70,5 @@ t.test('a process that closes does not insist', async (t) => {
   const jobs = jobsOf()
   await jobs.close()
   const error = sqlError('53200')
-  await t.rejects(jobs.insist(failing(1, error)), error)
+  await rejectsLike(t, jobs.insist(failing(1, error)), error)
 })

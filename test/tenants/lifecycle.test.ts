@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { LessorError } from '../../src/errors.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike } from '../support/like.ts'
 import { type House, type HouseOptions, NOTHING, openHouse, traces } from './house.ts'
 
 const { url } = await testDatabase(t, { template: 'control' })
@@ -26,24 +27,27 @@ t.test('a suspended tenant is refused at once, its pool drains, and it can be re
   const house = await withTenant(t, 'Suspended')
   const { id, tenants, directory, pools } = house
   await use(house, id)
-  t.match(directory.peek(id), { status: 'active', generation: 1 })
+  like(t, directory.peek(id), { status: 'active', generation: 1 })
   const lease = await pools.acquire({ tenantId: id, generation: 1 }, new AbortController())
   const suspending = tenants.suspend(id)
   while (pools.evictions().length === 0) await new Promise(setImmediate)
-  t.match(await directory.resolve(id), { status: 'suspended' })
-  t.match(pools.evictions()[0], { tenantId: id, reason: 'suspension', leases: 1 })
-  t.match(await lease.db.query(sql`select 1 as one`), [{ one: 1 }], 'a request under way is not hurt')
+  like(t, await directory.resolve(id), { status: 'suspended' })
+  like(t, pools.evictions()[0], { tenantId: id, reason: 'suspension', leases: 1 })
+  like(t, await lease.db.query(sql`select 1 as one`), [{ one: 1 }], 'a request under way is not hurt')
   lease.release()
   const suspended = await suspending
   t.strictSame([suspended.status, suspended.generation], ['suspended', 2])
-  await t.rejects(
+  await rejectsLike(
+    t,
     use(house, id),
     { code: 'TENANT_SUSPENDED' },
     'no new pool, even for who looked it up before',
   )
-  t.same(await tenants.suspend(id), suspended, 'a second time changes nothing')
-  t.match(await tenants.resume(id), { status: 'active', generation: 2 })
-  t.match(await tenants.resume(id), { status: 'active', generation: 2 })
+  // Its logins may not have been closed yet when the first answer came.
+  const { unsettledLogins: _, ...rest } = suspended
+  like(t, await tenants.suspend(id), rest, 'a second time changes nothing')
+  like(t, await tenants.resume(id), { status: 'active', generation: 2 })
+  like(t, await tenants.resume(id), { status: 'active', generation: 2 })
   t.type(await use(house, id), 'number')
 })
 
@@ -55,20 +59,20 @@ t.test('a deletion answers at once and leaves a tombstone whose name is free', a
       sql`insert into app.users (first_name, last_name) select 'A', n::text from generate_series(1, 50) n`,
     ),
   )
-  t.match(await tenants.delete(id), { id, status: 'deleting', generation: 2 })
+  like(t, await tenants.delete(id), { id, status: 'deleting', generation: 2 })
   t.match((await tenants.delete(id)).status, /^delet(ing|ed)$/, 'a second time changes nothing')
   await tenants.close()
-  t.match(await tenants.get(id), { name: 'Deleted', status: 'deleted' })
-  t.same(await traces(house, id), { ...NOTHING, tenants: 1 })
-  t.match(pools.evictions()[0], { tenantId: id, reason: 'deletion' })
+  like(t, await tenants.get(id), { name: 'Deleted', status: 'deleted' })
+  t.strictSame(await traces(house, id), { ...NOTHING, tenants: 1 })
+  like(t, pools.evictions()[0], { tenantId: id, reason: 'deletion' })
   const next = await openHouse(t, { url })
-  t.match(await next.tenants.delete(id), { status: 'deleted' })
+  like(t, await next.tenants.delete(id), { status: 'deleted' })
   await t.resolves(next.tenants.onboard({ name: 'Deleted' }))
   t.notOk(
     (await next.tenants.list({ limit: 100 })).records.some((each) => each.id === id),
     'it is not listed',
   )
-  t.match((await next.tenants.list({ limit: 100, status: 'deleted' })).records, [{ id }])
+  like(t, (await next.tenants.list({ limit: 100, status: 'deleted' })).records, [{ id }])
 })
 
 t.test('a deletion waits for the lease that is held', async (t) => {
@@ -76,8 +80,8 @@ t.test('a deletion waits for the lease that is held', async (t) => {
   const { id, tenants, pools } = house
   const lease = await pools.acquire({ tenantId: id, generation: 1 }, new AbortController())
   await tenants.delete(id)
-  t.match(await lease.db.query(sql`select pg_sleep(0.1), 1 as one`), [{ one: 1 }])
-  t.match(await traces(house, id), { roles: 1, credentials: 1 })
+  like(t, await lease.db.query(sql`select pg_sleep(0.1), 1 as one`), [{ one: 1 }])
+  like(t, await traces(house, id), { roles: 1, credentials: 1 })
   lease.release()
   await tenants.close()
   t.equal((await tenants.get(id)).status, 'deleted')
@@ -98,13 +102,13 @@ t.test('a deletion that fails is tried again later, and ends', async (t) => {
   const { id, tenants, failures } = house
   await tenants.delete(id)
   while (failures.length === 0) await new Promise(setImmediate)
-  t.match(failures, [[{ kind: 'delete', step: 'begin' }, { code: 'SERVER_UNAVAILABLE' }]])
+  like(t, failures, [[{ kind: 'delete', step: 'begin' }, { code: 'SERVER_UNAVAILABLE' }]])
   t.equal((await tenants.get(id)).status, 'deleting')
-  await t.rejects(tenants.onboard({ name: 'Stubborn' }), { code: 'TENANT_NAME_TAKEN' })
+  await rejectsLike(t, tenants.onboard({ name: 'Stubborn' }), { code: 'TENANT_NAME_TAKEN' })
   broken = false
   while ((await tenants.recover()) === 0) await new Promise(setImmediate)
   t.equal((await tenants.get(id)).status, 'deleted')
-  t.same(await traces(house, id), { ...NOTHING, tenants: 1 })
+  t.strictSame(await traces(house, id), { ...NOTHING, tenants: 1 })
 })
 
 t.test('two processes that recover at once do each job once', async (t) => {
@@ -125,8 +129,8 @@ t.test('two processes that recover at once do each job once', async (t) => {
     taken.reduce((sum, each) => sum + each, 0),
     ids.length,
   )
-  for (const house of houses) t.same(house.failures, [])
-  for (const id of ids) t.same(await traces(dead, id), { ...NOTHING, tenants: 1 })
+  for (const house of houses) t.strictSame(house.failures, [])
+  for (const id of ids) t.strictSame(await traces(dead, id), { ...NOTHING, tenants: 1 })
 })
 
 t.test('a long job is not taken over while its process lives', async (t) => {
@@ -151,41 +155,42 @@ t.test('a long job is not taken over while its process lives', async (t) => {
   // Several renewals: by now the first claim would have run out.
   while ((await claimedUntil()) < first + 300) t.equal(await other.tenants.recover(), 0)
   go()
-  t.match(await running, { tenant: { status: 'active' } })
+  like(t, await running, { tenant: { status: 'active' } })
 })
 
 t.test('a change of name or quota is seen at once', async (t) => {
   const house = await withTenant(t, 'Before')
   const { id, tenants, pools, directory } = house
-  t.match(await tenants.update(id, { name: ' After ' }), { name: 'After', generation: 1 })
-  t.match(
+  like(t, await tenants.update(id, { name: ' After ' }), { name: 'After', generation: 1 })
+  like(
+    t,
     await tenants.update(id, { name: 'AFTER' }),
     { name: 'AFTER' },
     'to another spelling of its own name',
   )
   await use(house, id)
-  t.match(await tenants.update(id, { quota: { connections: 1 } }), {
+  like(t, await tenants.update(id, { quota: { connections: 1 } }), {
     quota: { connections: 1 },
     generation: 2,
   })
-  t.match(await tenants.update(id, { quota: { connections: 1 } }), { generation: 2 })
-  t.match(await directory.resolve(id), { generation: 2 })
+  like(t, await tenants.update(id, { quota: { connections: 1 } }), { generation: 2 })
+  like(t, await directory.resolve(id), { generation: 2 })
   const pids = await Promise.all(Array.from({ length: 4 }, () => use(house, id)))
   t.equal(new Set(pids).size, 1, 'the new pool has one connection')
-  t.match(pools.snapshot(id), { generation: 2 })
-  t.match(await tenants.update(id, { quota: { weight: 7 } }), { quota: { weight: 7 }, generation: 3 })
+  like(t, pools.snapshot(id), { generation: 2 })
+  like(t, await tenants.update(id, { quota: { weight: 7 } }), { quota: { weight: 7 }, generation: 3 })
   await use(house, id)
-  t.match(pools.snapshot(id), { generation: 3, weight: 7 }, 'the new pool has the weight')
-  t.match(await tenants.update(id, { quota: {} }), { quota: {}, generation: 4 })
+  like(t, pools.snapshot(id), { generation: 3, weight: 7 }, 'the new pool has the weight')
+  like(t, await tenants.update(id, { quota: {} }), { quota: {}, generation: 4 })
   await use(house, id)
-  t.match(pools.snapshot(id), { weight: 1 })
+  like(t, pools.snapshot(id), { weight: 1 })
   await tenants.onboard({ name: 'Neighbour' })
-  await t.rejects(tenants.update(id, { name: 'neighbour', quota: { connections: 2 } }), {
+  await rejectsLike(t, tenants.update(id, { name: 'neighbour', quota: { connections: 2 } }), {
     code: 'TENANT_NAME_TAKEN',
   })
-  t.match(await tenants.get(id), { name: 'AFTER', quota: {} }, 'all or nothing')
-  await t.rejects(tenants.update(id, { name: '' }), { code: 'INVALID_REQUEST' })
-  await t.rejects(tenants.update(id, { quota: { connections: 99 } }), { code: 'INVALID_REQUEST' })
+  like(t, await tenants.get(id), { name: 'AFTER', quota: {} }, 'all or nothing')
+  await rejectsLike(t, tenants.update(id, { name: '' }), { code: 'INVALID_REQUEST' })
+  await rejectsLike(t, tenants.update(id, { quota: { connections: 99 } }), { code: 'INVALID_REQUEST' })
 })
 
 t.test('each status allows its own moves only', async (t) => {
@@ -206,14 +211,15 @@ t.test('each status allows its own moves only', async (t) => {
   for (const [status, moves] of Object.entries(refused)) {
     await set(status)
     for (const move of moves) {
-      await t.rejects(
+      await rejectsLike(
+        t,
         calls[move]?.() ?? Promise.resolve(),
         { code: 'TENANT_STATUS_CONFLICT', message: new RegExp(`is ${status} cannot be`) },
         `${move} while ${status}`,
       )
     }
-    t.match(await tenants.get(id), { status, name: 'Moves' })
+    like(t, await tenants.get(id), { status, name: 'Moves' })
   }
   await set('suspended')
-  t.match(await tenants.delete(id), { status: 'deleting' }, 'a suspended tenant can be deleted')
+  like(t, await tenants.delete(id), { status: 'deleting' }, 'a suspended tenant can be deleted')
 })

@@ -84,11 +84,13 @@ t.test('no list and no count reads all tenants', async (t) => {
     const used = nodes.flatMap((node) =>
       node['Relation Name'] === 'tenants' ? (node['Index Name'] ?? 'none') : [],
     )
-    t.same(used, [index], what)
+    t.strictSame(used, [index], what)
     t.ok(Math.max(...nodes.map((node) => node['Actual Rows'])) <= 40, `${what}: as many rows as a page has`)
   }
 
   const counts = new Explainer(db)
   await countTenants(counts)
-  t.same(counts.plan && flat(counts.plan).flatMap((node) => node['Relation Name'] ?? []), ['tenant_counts'])
+  t.strictSame(counts.plan && flat(counts.plan).flatMap((node) => node['Relation Name'] ?? []), [
+    'tenant_counts',
+  ])
 })

@@ -9,6 +9,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { makeLocate } from '../../src/tenants/locate.ts'
 import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { testDatabase } from '../support/database.ts'
+import { excludes, like, rejectsLike } from '../support/like.ts'
 import { openHouse } from './house.ts'
 
 const { url } = await testDatabase(t, { template: 'control' })
@@ -20,7 +21,7 @@ t.test('a tenant is located with all that it takes to log in', async (t) => {
   const locate = makeLocate({ db, vault, servers, placements })
   const { tenant } = await tenants.onboard({ name: 'Here', quota: { connections: 3, weight: 9 } })
   const target = await locate({ tenantId: tenant.id, generation: 1 }, signal)
-  t.match(target, {
+  like(t, target, {
     server: 'default',
     user: `tb_${tenant.id.replaceAll('-', '')}`,
     tls: 'disable',
@@ -28,12 +29,12 @@ t.test('a tenant is located with all that it takes to log in', async (t) => {
     maxConnections: 3,
     weight: 9,
   })
-  t.notMatch(inspect(target, { depth: 9, showHidden: true }), target.password.reveal())
+  excludes(t, inspect(target, { depth: 9, showHidden: true }), target.password.reveal())
   const connection = await openConnection(target, AbortSignal.timeout(5_000))
   const [row] = await connection.run(sql`
     select current_user as user, current_setting('application_name') as name,
       current_setting('statement_timeout') as timeout`).result
-  t.same(row, { user: target.user, name: 'lessor', timeout: '15s' })
+  t.strictSame(row, { user: target.user, name: 'lessor', timeout: '15s' })
   await connection.close()
 })
 
@@ -45,15 +46,16 @@ t.test('a tenant of row is located by the login that all of its server have in c
   const { tenant } = await tenants.onboard({ name: 'Shared', placement: 'row', quota: { weight: 9 } })
   const target = await locate({ tenantId: tenant.id, generation: 1 }, signal)
   const { user, password } = await servers.runtime('default')
-  t.match(target, { server: 'default', user, isShared: true, weight: 9 })
+  like(t, target, { server: 'default', user, isShared: true, weight: 9 })
   t.equal(target.password.reveal(), password.reveal())
-  t.notMatch(
+  excludes(
+    t,
     JSON.stringify(target.parameters),
     tenant.id,
     'nothing that outlives a transaction names a tenant',
   )
   const connection = await openConnection(target, AbortSignal.timeout(5_000))
-  await t.rejects(connection.run(sql`select from users`).result, { code: '42704' })
+  await rejectsLike(t, connection.run(sql`select from users`).result, { code: '42704' })
   await connection.close()
 })
 
@@ -62,7 +64,9 @@ t.test('a tenant that may not be used is refused with the reason', async (t) => 
   const locate = makeLocate({ db, vault, servers, placements: new Map([['role', placement]]) })
   const { tenant } = await tenants.onboard({ name: 'Refused' })
   const key = { tenantId: tenant.id, generation: 1 }
-  await t.rejects(locate({ tenantId: randomUUID(), generation: 1 }, signal), { code: 'TENANT_NOT_FOUND' })
+  await rejectsLike(t, locate({ tenantId: randomUUID(), generation: 1 }, signal), {
+    code: 'TENANT_NOT_FOUND',
+  })
   const codes = {
     suspended: 'TENANT_SUSPENDED',
     provisioning: 'TENANT_NOT_ACTIVE',
@@ -71,11 +75,12 @@ t.test('a tenant that may not be used is refused with the reason', async (t) => 
   }
   for (const [status, code] of Object.entries(codes)) {
     await db.query(sql`update lessor.tenants set status = ${status} where id = ${tenant.id}`)
-    await t.rejects(locate(key, signal), { code }, status)
+    await rejectsLike(t, locate(key, signal), { code }, status)
   }
   await db.query(sql`update lessor.tenants set status = 'active' where id = ${tenant.id}`)
-  await t.rejects(locate(key, AbortSignal.abort(new Error('gone'))), { message: 'gone' })
-  await t.rejects(
+  await rejectsLike(t, locate(key, AbortSignal.abort(new Error('gone'))), { message: 'gone' })
+  await rejectsLike(
+    t,
     makeLocate({ db, vault, servers, placements: new Map() })(key, signal),
     { code: 'PLACEMENT_UNAVAILABLE' },
     'a placement that this process does not offer',
@@ -92,9 +97,9 @@ t.test("another tenant's credential does not open", async (t) => {
       select envelope from lessor.credentials where tenant_id = ${yours.id})
     where tenant_id = ${mine.id}`)
   const key = { tenantId: mine.id, generation: 1 }
-  await t.rejects(locate(key, signal), { code: 'VAULT_OPEN_FAILED' })
+  await rejectsLike(t, locate(key, signal), { code: 'VAULT_OPEN_FAILED' })
   await db.query(sql`delete from lessor.credentials where tenant_id = ${mine.id}`)
-  await t.rejects(locate(key, signal), { code: 'VAULT_OPEN_FAILED' })
+  await rejectsLike(t, locate(key, signal), { code: 'VAULT_OPEN_FAILED' })
 })
 
 t.test("a tenant's login sees no control table", async (t) => {
@@ -110,9 +115,9 @@ t.test("a tenant's login sees no control table", async (t) => {
         select has_schema_privilege('lessor', 'usage, create') as schema,
           has_table_privilege(c.oid, 'select, insert, update, delete, truncate, references, trigger') as any
         from pg_class c where c.relnamespace = 'lessor'::regnamespace and quote_ident(c.relname) = ${name}`)
-      t.same(row, { schema: false, any: false }, name)
+      t.strictSame(row, { schema: false, any: false }, name)
     }
-    await t.rejects(own.query(sql`select name from lessor.tenants`), { code: '42501' })
-    await t.rejects(own.query(sql`select envelope from lessor.credentials`), { code: '42501' })
+    await rejectsLike(t, own.query(sql`select name from lessor.tenants`), { code: '42501' })
+    await rejectsLike(t, own.query(sql`select envelope from lessor.credentials`), { code: '42501' })
   })
 })

@@ -4,6 +4,7 @@ import { sql } from '../../src/pool/statement.ts'
 import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike } from '../support/like.ts'
 import { type House, type HouseOptions, NOTHING, openHouse, traces } from './house.ts'
 
 // The life of a tenant in each placement, through the services.
@@ -49,22 +50,22 @@ for (const placement of ALL) {
   t.test(`${placement}: a tenant is onboarded, used, suspended, resumed and deleted`, async (t) => {
     const house = await withTenant(t, placement, 'Whole life')
     const { id, tenants, pools } = house
-    t.match(house.tenant, { placement, status: 'active', server: 'default' })
-    t.same(await traces(house, id), WHOLE[placement])
+    like(t, house.tenant, { placement, status: 'active', server: 'default' })
+    t.strictSame(await traces(house, id), WHOLE[placement])
     const { tenant: neighbour } = await tenants.onboard({ name: `Neighbour in ${placement}`, placement })
     t.equal(await add(house, neighbour.id), 1)
     t.equal(await add(house, id), 1)
     t.equal(await add(house, id), 2)
     await tenants.suspend(id)
     await pools.evict(id, 'operator')
-    await t.rejects(add(house, id, 2), { code: 'TENANT_SUSPENDED' })
+    await rejectsLike(t, add(house, id, 2), { code: 'TENANT_SUSPENDED' })
     await tenants.resume(id)
     t.equal(await add(house, id, 3), 3)
     await tenants.delete(id)
     while ((await tenants.get(id)).status !== 'deleted') await new Promise(setImmediate)
-    t.same(await traces(house, id), { ...NOTHING, tenants: 1 }, 'the tombstone is all that is left')
+    t.strictSame(await traces(house, id), { ...NOTHING, tenants: 1 }, 'the tombstone is all that is left')
     t.equal(await add(house, neighbour.id), 2, 'its neighbour is as it was')
-    t.same(house.failures, [])
+    t.strictSame(house.failures, [])
   })
 }
 
@@ -79,16 +80,16 @@ for (const placement of OWN_LOGIN) {
         ['green', 2],
         ['blue', 3],
       ] as const) {
-        t.match(await tenants.rotateCredential(id), { colour, generation })
+        like(t, await tenants.rotateCredential(id), { colour, generation })
         t.equal(await add(house, id, generation), generation)
         await ended(house, id)
-        t.same(await traces(house, id), WHOLE[placement], 'nothing else is left')
+        t.strictSame(await traces(house, id), WHOLE[placement], 'nothing else is left')
         t.equal(await add(house, id, generation), generation + 1)
         await house.pools.use({ tenantId: id, generation }, new AbortController(), (db) =>
           db.query(sql`delete from users where ctid = (select max(ctid) from users)`),
         )
       }
-      t.same(house.failures, [])
+      t.strictSame(house.failures, [])
     },
   )
 
@@ -117,10 +118,10 @@ for (const placement of OWN_LOGIN) {
         },
       })
       const request = { name: `Unlucky ${method} in ${placement}`, placement }
-      await t.rejects(house.tenants.onboard(request), { code: 'SERVER_UNAVAILABLE' })
+      await rejectsLike(t, house.tenants.onboard(request), { code: 'SERVER_UNAVAILABLE' })
       t.match(id, /^[0-9a-f-]{36}$/)
-      t.same(await traces(house, id), NOTHING)
-      t.same(house.failures, [])
+      t.strictSame(await traces(house, id), NOTHING)
+      t.strictSame(house.failures, [])
     })
   }
 }
@@ -128,11 +129,11 @@ for (const placement of OWN_LOGIN) {
 t.test('a tenant without a login of its own has none to rotate, and is told so', async (t) => {
   const house = await withTenant(t, 'row', 'Unrotated')
   const { id, tenants } = house
-  await t.rejects(tenants.rotateCredential(id), {
+  await rejectsLike(t, tenants.rotateCredential(id), {
     code: 'PLACEMENT_UNAVAILABLE',
     message: /"row" have no login of their own/,
   })
-  t.match(await tenants.get(id), { job: null, generation: 1 })
+  like(t, await tenants.get(id), { job: null, generation: 1 })
   t.equal(await add(house, id), 1)
 })
 
@@ -156,6 +157,6 @@ t.test('onboarding a tenant of placement row connects nowhere but to the control
       }),
   })
   const { tenant } = await house.tenants.onboard({ name: 'Only a row', placement: 'row' })
-  t.same(await traces(house, tenant.id), WHOLE.row)
+  t.strictSame(await traces(house, tenant.id), WHOLE.row)
   t.equal(connections, 0)
 })

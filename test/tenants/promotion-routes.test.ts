@@ -2,6 +2,7 @@ import t from 'tap'
 import { sql } from '../../src/pool/statement.ts'
 import type { PlacementName } from '../../src/tenants/tenant.ts'
 import { type TestApp, type TestTenant, testApp } from '../support/app.ts'
+import { excludes, like } from '../support/like.ts'
 
 const USERS = 300
 const list = { method: 'GET', url: '/v1/users?page_size=5' } as const
@@ -76,11 +77,11 @@ for (const placement of ['role', 'row'] as const) {
       await served()
       const answer = await operator({ method: 'POST', url: `${path}/${direction}` })
       t.equal(answer.statusCode, 202, answer.body)
-      t.match(answer.json(), { id: large.id, job: { kind: direction, step: 'begin', progress: null } })
+      like(t, answer.json(), { id: large.id, job: { kind: direction, step: 'begin', progress: null } })
       for (;;) {
         const { job, partition } = (await operator({ method: 'GET', url: path })).json()
         if (job === null || failures.length > 0) {
-          t.match(partition, direction === 'promote' ? { tablespace: null, promoted_at: String } : null)
+          like(t, partition, direction === 'promote' ? { tablespace: null, promoted_at: String } : null)
           break
         }
         await new Promise(setImmediate)
@@ -89,17 +90,17 @@ for (const placement of ['role', 'row'] as const) {
     }
     isOver = true
     await Promise.all(callers)
-    t.same(failures, [])
+    t.strictSame(failures, [])
     const left = await lessor.control.query<{ tenant: string; id: string }>(sql`
       select tenant_id as tenant, id from app.users where last_name = 'new' order by id`)
     for (const tenant of [large, other]) {
-      t.same(
+      t.strictSame(
         left.filter((row) => row.tenant === tenant.id).map((row) => row.id),
         [...(acknowledged.get(tenant.id) ?? [])].sort(),
         'every acknowledged write is there once',
       )
     }
-    t.notMatch(service.logText(), /it will be tried again/)
+    excludes(t, service.logText(), /it will be tried again/)
   })
 }
 
@@ -125,7 +126,7 @@ t.test('what a promotion is asked for is checked', async (t) => {
   for (;;) {
     const shown = (await service.operator({ method: 'GET', url: path })).json()
     if (shown.job !== null) continue
-    t.match(shown.partition, { tablespace: 'pg_default' })
+    like(t, shown.partition, { tablespace: 'pg_default' })
     break
   }
   t.equal((await post('demote', { max_rows: 10 })).statusCode, 202)

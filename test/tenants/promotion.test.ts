@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { sql } from '../../src/pool/statement.ts'
 import { testDatabase } from '../support/database.ts'
+import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { withAdmin } from '../support/template.ts'
 import { NOTHING, openHouse, traces } from './house.ts'
 import { addUsers, layout, settled } from './promoted.ts'
@@ -15,28 +16,28 @@ t.test('a promoted tenant has its rows in a partition of its own until it is dem
   const { tenant: small } = await tenants.onboard({ name: 'small' })
   await addUsers(house, tenant.id, 30)
   await addUsers(house, small.id, 3)
-  t.match(await tenants.get(tenant.id), { partition: null, job: null })
+  like(t, await tenants.get(tenant.id), { partition: null, job: null })
 
-  t.match(await tenants.promote(tenant.id), {
+  like(t, await tenants.promote(tenant.id), {
     id: tenant.id,
     job: { kind: 'promote', step: 'begin', progress: null },
   })
   const promoted = await settled(house, tenant.id)
-  t.match(promoted, { partition: { tablespace: null, promotedAt: /^\d{4}-\d\d-\d\dT/ }, job: null })
-  t.same(await layout(house, tenant.id), { own: 30, left: 0 })
-  t.same(await layout(house, small.id), { common: 3, left: 0 })
+  like(t, promoted, { partition: { tablespace: null, promotedAt: /^\d{4}-\d\d-\d\dT/ }, job: null })
+  t.strictSame(await layout(house, tenant.id), { own: 30, left: 0 })
+  t.strictSame(await layout(house, small.id), { common: 3, left: 0 })
   await addUsers(house, tenant.id, 2)
-  t.same(await layout(house, tenant.id), { own: 32, left: 0 }, 'new rows go there as well')
+  t.strictSame(await layout(house, tenant.id), { own: 32, left: 0 }, 'new rows go there as well')
 
   await tenants.promote(tenant.id)
-  t.same((await settled(house, tenant.id)).partition, promoted.partition, 'a promotion can be repeated')
+  t.strictSame((await settled(house, tenant.id)).partition, promoted.partition, 'a promotion can be repeated')
 
-  t.match(await tenants.demote(tenant.id), { job: { kind: 'demote' } })
-  t.match(await settled(house, tenant.id), { partition: null, job: null })
-  t.same(await layout(house, tenant.id), { common: 32, left: 0 })
+  like(t, await tenants.demote(tenant.id), { job: { kind: 'demote' } })
+  like(t, await settled(house, tenant.id), { partition: null, job: null })
+  t.strictSame(await layout(house, tenant.id), { common: 32, left: 0 })
   await tenants.demote(tenant.id)
-  t.match(await settled(house, tenant.id), { partition: null }, 'so can a demotion')
-  t.same(house.failures, [])
+  like(t, await settled(house, tenant.id), { partition: null }, 'so can a demotion')
+  t.strictSame(house.failures, [])
 })
 
 t.test('a suspended tenant is promoted, and all tenants keep their walls', async (t) => {
@@ -45,18 +46,18 @@ t.test('a suspended tenant is promoted, and all tenants keep their walls', async
   await addUsers(house, tenant.id, 5)
   await house.tenants.suspend(tenant.id)
   await house.tenants.promote(tenant.id)
-  t.match(await settled(house, tenant.id), { status: 'suspended', partition: {} })
-  t.same(await layout(house, tenant.id), { own: 5, left: 0 })
+  like(t, await settled(house, tenant.id), { status: 'suspended', partition: Object })
+  t.strictSame(await layout(house, tenant.id), { own: 5, left: 0 })
   const leaves = await house.db.query<{ name: string }>(sql`
     select c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'lessor_partitions' and c.relkind = 'r'
       and (not c.relrowsecurity or not c.relforcerowsecurity
         or pg_get_userbyid(c.relowner) <> 'lessor_owner'
         or exists (select from aclexplode(c.relacl) where grantee <> c.relowner))`)
-  t.same(leaves, [], 'no partition without row security, or with a grant')
+  sameRows(t, leaves, [], 'no partition without row security, or with a grant')
   const { tenant: next } = await house.tenants.onboard({ name: 'after that' })
   await addUsers(house, next.id, 1)
-  t.same(await layout(house, next.id), { common: 1, left: 0 })
+  t.strictSame(await layout(house, next.id), { common: 1, left: 0 })
 })
 
 t.test('a tenant that is being moved is not deleted, rotated or moved by somebody else', async (t) => {
@@ -81,7 +82,7 @@ t.test('a tenant that is being moved is not deleted, rotated or moved by somebod
   await addUsers(house, tenant.id, 7)
   await tenants.promote(tenant.id)
   await isReached
-  t.match(await tenants.get(tenant.id), {
+  like(t, await tenants.get(tenant.id), {
     job: { kind: 'promote', step: 'copy', progress: { table: 'app.users', rows: 0 } },
   })
   for (const work of [
@@ -90,12 +91,16 @@ t.test('a tenant that is being moved is not deleted, rotated or moved by somebod
     () => tenants.delete(tenant.id),
     () => tenants.rotateCredential(tenant.id),
   ]) {
-    await t.rejects(work(), { code: 'TENANT_BUSY' })
+    await rejectsLike(t, work(), { code: 'TENANT_BUSY' })
   }
   await addUsers(house, tenant.id, 2)
   goOn?.()
   await settled(house, tenant.id)
-  t.same(await layout(house, tenant.id), { own: 9, left: 0 }, 'what was written meanwhile has come along')
+  t.strictSame(
+    await layout(house, tenant.id),
+    { own: 9, left: 0 },
+    'what was written meanwhile has come along',
+  )
 })
 
 t.test('with a promoted tenant its partitions go', async (t) => {
@@ -105,14 +110,15 @@ t.test('with a promoted tenant its partitions go', async (t) => {
   await house.tenants.promote(tenant.id)
   await settled(house, tenant.id)
   await house.tenants.delete(tenant.id)
-  t.match(await settled(house, tenant.id), { status: 'deleted' })
-  t.same(await traces(house, tenant.id), { ...NOTHING, tenants: 1 })
-  t.same(
+  like(t, await settled(house, tenant.id), { status: 'deleted' })
+  t.strictSame(await traces(house, tenant.id), { ...NOTHING, tenants: 1 })
+  sameRows(
+    t,
     await house.db.query(sql`
       select relname from pg_class where strpos(relname, replace(${tenant.id}, '-', '')) > 0`),
     [],
   )
-  t.same(house.failures, [])
+  t.strictSame(house.failures, [])
 })
 
 t.test('a promotion that cannot be is refused, saying why', async (t) => {
@@ -120,7 +126,7 @@ t.test('a promotion that cannot be is refused, saying why', async (t) => {
   const { tenants, db } = house
   const { tenant } = await tenants.onboard({ name: 'refused' })
   const refused = (work: Promise<unknown>, message: RegExp) =>
-    t.rejects(work, { code: 'PROMOTION_UNAVAILABLE', message })
+    rejectsLike(t, work, { code: 'PROMOTION_UNAVAILABLE', message })
   await refused(tenants.promote(tenant.id, { tablespace: 'nowhere' }), /^There is no tablespace "nowhere"\.$/)
   await refused(
     tenants.promote(tenant.id, { tablespace: 'pg_global' }),
@@ -133,20 +139,21 @@ t.test('a promotion that cannot be is refused, saying why', async (t) => {
     tenants.promote(tenant.id),
     /^The table app\.extra cannot be partitioned: .*public\.counted depends on it\.$/,
   )
-  t.match(await tenants.get(tenant.id), { job: null, partition: null })
+  like(t, await tenants.get(tenant.id), { job: null, partition: null })
   await db.query(sql`drop materialized view public.counted`)
 
   const { tenant: own } = await tenants.onboard({ name: 'own schema', placement: 'schema' })
   await refused(tenants.promote(own.id), /placement "schema" has tables of its own already/)
   await refused(tenants.demote(own.id), /has tables of its own already/)
   const unknown = 'c2f0f0a4-6bd4-4c8a-9f0e-3f2b6a9b1c55'
-  await t.rejects(tenants.promote(unknown), { code: 'TENANT_NOT_FOUND' })
-  await t.rejects(tenants.demote(unknown), { code: 'TENANT_NOT_FOUND' })
+  await rejectsLike(t, tenants.promote(unknown), { code: 'TENANT_NOT_FOUND' })
+  await rejectsLike(t, tenants.demote(unknown), { code: 'TENANT_NOT_FOUND' })
 
   await addUsers(house, tenant.id, 3)
   await tenants.promote(tenant.id, { tablespace: 'pg_default' })
-  t.match(await settled(house, tenant.id), { partition: { tablespace: 'pg_default' } })
-  t.match(
+  like(t, await settled(house, tenant.id), { partition: { tablespace: 'pg_default' } })
+  like(
+    t,
     await db.query(sql`select count(*)::integer from pg_inherits where inhparent = 'app.extra'::regclass`),
     [{ count: 2 }],
   )
@@ -156,11 +163,11 @@ t.test('a promotion that cannot be is refused, saying why', async (t) => {
   )
   await refused(tenants.demote(tenant.id, { maxRows: 2 }), /app\.users holds more than 2 rows of the tenant/)
   await tenants.demote(tenant.id, { maxRows: 3 })
-  t.same((await settled(house, tenant.id)).partition, null)
+  t.strictSame((await settled(house, tenant.id)).partition, null)
   await tenants.delete(tenant.id)
   await settled(house, tenant.id)
-  await t.rejects(tenants.promote(tenant.id), { code: 'TENANT_STATUS_CONFLICT' })
-  t.same(house.failures, [])
+  await rejectsLike(t, tenants.promote(tenant.id), { code: 'TENANT_STATUS_CONFLICT' })
+  t.strictSame(house.failures, [])
 })
 
 t.test('a promotion ends when a table has become one that cannot be partitioned', async (t) => {
@@ -179,12 +186,12 @@ t.test('a promotion ends when a table has become one that cannot be partitioned'
   await house.db.query(sql`select lessor.protect('app.late')`)
   await house.tenants.promote(tenant.id)
   while ((await house.tenants.get(tenant.id)).job !== null) await new Promise(setImmediate)
-  t.match(house.failures, [[{ kind: 'promote' }, { code: '42P16' }]], 'it is not tried again')
-  t.match(await house.tenants.get(tenant.id), { partition: null })
+  like(t, house.failures, [[{ kind: 'promote' }, { code: '42P16' }]], 'it is not tried again')
+  like(t, await house.tenants.get(tenant.id), { partition: null })
   await house.db.query(sql`drop materialized view public.late`)
   await house.tenants.promote(tenant.id)
   while ((await house.tenants.get(tenant.id)).job !== null) await new Promise(setImmediate)
-  t.match(await house.tenants.get(tenant.id), { partition: {} })
+  like(t, await house.tenants.get(tenant.id), { partition: Object })
 })
 
 t.test('a promotion that is cut by a shutdown is finished by the next process', async (t) => {
@@ -200,14 +207,14 @@ t.test('a promotion that is cut by a shutdown is finished by the next process', 
   await first.tenants.promote(tenant.id)
   while (closing === undefined) await new Promise(setImmediate)
   await closing
-  t.match(await first.tenants.get(tenant.id), {
+  like(t, await first.tenants.get(tenant.id), {
     job: { kind: 'promote', error: 'SHUTTING_DOWN' },
     partition: null,
   })
   const second = await openHouse(t, { url })
   t.equal(await second.tenants.recover(), 1)
-  t.match(await second.tenants.get(tenant.id), { job: null, partition: {} })
-  t.same(await layout(second, tenant.id), { own: 11, left: 0 })
+  like(t, await second.tenants.get(tenant.id), { job: null, partition: Object })
+  t.strictSame(await layout(second, tenant.id), { own: 11, left: 0 })
 })
 
 t.test('a named tablespace holds the partition and its indexes', async (t) => {
@@ -221,8 +228,8 @@ t.test('a named tablespace holds the partition and its indexes', async (t) => {
   const { tenant } = await house.tenants.onboard({ name: 'on fast disks' })
   await addUsers(house, tenant.id, 20)
   await house.tenants.promote(tenant.id, { tablespace })
-  t.match(await settled(house, tenant.id), { partition: { tablespace } })
-  t.same(await layout(house, tenant.id), { own: 20, left: 0 })
+  like(t, await settled(house, tenant.id), { partition: { tablespace } })
+  t.strictSame(await layout(house, tenant.id), { own: 20, left: 0 })
   const inside = () =>
     house.db.query<{ kind: string; there: boolean }>(sql`
       select c.relkind as kind, bool_and(coalesce(s.spcname = ${tablespace}, false)) as there
@@ -233,12 +240,12 @@ t.test('a named tablespace holds the partition and its indexes', async (t) => {
         and coalesce((select indrelid from pg_index where indexrelid = c.oid), c.oid) in (
           select tableoid from app.users where tenant_id = ${tenant.id})
       group by c.relkind order by c.relkind`)
-  t.same(await inside(), [
+  sameRows(t, await inside(), [
     { kind: 'i', there: true },
     { kind: 'r', there: true },
   ])
   await house.tenants.demote(tenant.id)
-  t.match(await settled(house, tenant.id), { partition: null })
-  t.same(await layout(house, tenant.id), { common: 20, left: 0 })
+  like(t, await settled(house, tenant.id), { partition: null })
+  t.strictSame(await layout(house, tenant.id), { common: 20, left: 0 })
   await withAdmin(url, (admin) => admin.unsafe(`drop tablespace ${tablespace}`))
 })

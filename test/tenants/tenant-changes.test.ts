@@ -55,33 +55,33 @@ const OLDER = 'evict older than {"tenantId":"t","generation":3} rotation'
 
 t.test('a change is acted on by what the tenant is now', async (t) => {
   const { apply } = await open(t)
-  t.same(apply({ status: 'suspended' }), {
+  t.strictSame(apply({ status: 'suspended' }), {
     told: ['forget t', 'forgive t', 'evict t suspension'],
     isWaitedFor: true,
   })
-  t.same(apply({ status: 'active' }), { told: ['forget t', 'forgive t', OLDER], isWaitedFor: false })
-  t.same(apply({ kind: 'quota' }), { told: ['forget t', 'forgive t', OLDER], isWaitedFor: false })
-  t.same(apply({ kind: 'rotation' }), { told: ['forget t', 'forgive t', OLDER], isWaitedFor: true })
+  t.strictSame(apply({ status: 'active' }), { told: ['forget t', 'forgive t', OLDER], isWaitedFor: false })
+  t.strictSame(apply({ kind: 'quota' }), { told: ['forget t', 'forgive t', OLDER], isWaitedFor: false })
+  t.strictSame(apply({ kind: 'rotation' }), { told: ['forget t', 'forgive t', OLDER], isWaitedFor: true })
   for (const status of ['deleting', 'deleted'] as const) {
-    t.same(apply({ kind: 'deletion', status }), {
+    t.strictSame(apply({ kind: 'deletion', status }), {
       told: ['forget t', 'forget keys of t', 'evict t deletion'],
       isWaitedFor: true,
     })
   }
-  t.same(apply({ kind: 'rotation', status: 'suspended' }).told.at(-1), 'evict t suspension')
-  t.same(apply({ kind: 'quota', status: null, generation: null }).told.at(-1), 'evict t deletion')
+  t.strictSame(apply({ kind: 'rotation', status: 'suspended' }).told.at(-1), 'evict t suspension')
+  t.strictSame(apply({ kind: 'quota', status: null, generation: null }).told.at(-1), 'evict t deletion')
 })
 
 t.test('a revoked key is forgotten, and all of a tenant', async (t) => {
   const { apply } = await open(t)
-  t.same(apply({ kind: 'key', keyId: 'k' }), { told: ['forget key k', 'forget t'], isWaitedFor: false })
-  t.same(apply({ kind: 'key', keyId: 'k', tenantId: null }).told, ['forget key k'])
-  t.same(apply({ kind: 'key' }).told, ['forget t', 'forget keys of t'])
+  t.strictSame(apply({ kind: 'key', keyId: 'k' }), { told: ['forget key k', 'forget t'], isWaitedFor: false })
+  t.strictSame(apply({ kind: 'key', keyId: 'k', tenantId: null }).told, ['forget key k'])
+  t.strictSame(apply({ kind: 'key' }).told, ['forget t', 'forget keys of t'])
 })
 
 t.test('a change of the data servers is applied when they have been read again', async (t) => {
   const { apply } = await open(t)
-  t.same(apply({ kind: 'server', tenantId: null, status: null, generation: null }), {
+  t.strictSame(apply({ kind: 'server', tenantId: null, status: null, generation: null }), {
     told: ['reload servers'],
     isWaitedFor: true,
   })
@@ -103,7 +103,7 @@ t.test('after a gap all is forgotten, and resident pools are looked at in one qu
   }
   t.equal((await changes.resync()).length, 4)
   t.equal(queries, 1)
-  t.same(told, [
+  t.strictSame(told, [
     'forget all',
     'forget all keys',
     'reload servers',

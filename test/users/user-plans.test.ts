@@ -12,6 +12,7 @@ import {
   rowPlacement,
 } from '../placement/support.ts'
 import { testDatabase } from '../support/database.ts'
+import { like } from '../support/like.ts'
 import { explain, FIRST_PAGE, planOf, REQUESTS, scansOf } from './plans.ts'
 
 /** As the user store's findUser has it. */
@@ -61,7 +62,7 @@ t.test('row: every list, and a look-up, reads the part of an index that is the b
       }
     }
     const [found] = scansOf(await explain(db, lookUp(tenantId)))
-    t.match(found, { 'Index Name': 'users_pkey', 'Index Cond': /tenant_id = .* AND .*id = / })
+    like(t, found, { 'Index Name': 'users_pkey', 'Index Cond': /tenant_id = .* AND .*id = / })
   })
 })
 
@@ -83,9 +84,9 @@ for (const name of OWN_NAMES) {
       const nodes = await planOf(db, tenant.id, { ...FIRST_PAGE, sortDirection })
       t.notOk(nodes.some((node) => node['Node Type'].includes('Sort')))
       const page = nodes.find((node) => node['Node Type'] === 'Index Scan')
-      t.match(page, { 'Index Name': 'users_created_at', 'Index Cond': /tenant_id = / })
+      like(t, page, { 'Index Name': 'users_created_at', 'Index Cond': /tenant_id = / })
     }
     const [found] = scansOf(await explain(db, lookUp(tenant.id)))
-    t.match(found, { 'Index Name': 'users_pkey', 'Index Cond': /tenant_id = .* AND .*id = / })
+    like(t, found, { 'Index Name': 'users_pkey', 'Index Cond': /tenant_id = .* AND .*id = / })
   })
 }

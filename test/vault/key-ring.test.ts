@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { generateVaultKeys, KeyRing, parseVaultKeys } from '../../src/vault/key-ring.ts'
+import { throwsLike } from '../support/like.ts'
 
 const A = 'a1'.repeat(32)
 const B = 'b2'.repeat(32)
@@ -18,10 +19,10 @@ function message(text: string): string {
 
 t.test('the first key seals and every key opens', async (t) => {
   const ring = parseVaultKeys(` new:${A} ,\n old:${B.toUpperCase()}\n`)
-  t.same(await ring.ids(), ['new', 'old'])
+  t.strictSame(await ring.ids(), ['new', 'old'])
   t.equal((await ring.sealingKey()).id, 'new')
-  t.same((await ring.find('new'))?.key.export().toString('hex'), A)
-  t.same((await ring.find('old'))?.key.export().toString('hex'), B)
+  t.strictSame((await ring.find('new'))?.key.export().toString('hex'), A)
+  t.strictSame((await ring.find('old'))?.key.export().toString('hex'), B)
   t.equal(await ring.find('other'), undefined)
 })
 
@@ -45,7 +46,7 @@ t.test('what is wrong is said, by the place of the entry', async (t) => {
   t.equal(message(`a:${A.slice(1)}g`), 'the key of entry 1 must be 64 hex digits, not 64 characters')
   t.equal(message(`a:${A},b:${B},a:${B}`), 'entries 1 and 3 have the same id')
   t.equal(message(`a:${A},b:${B},c:${B}`), 'entries 2 and 3 have the same key')
-  t.throws(() => new KeyRing([]), { message: 'there must be at least one vault key' })
+  throwsLike(t, () => new KeyRing([]), { message: 'there must be at least one vault key' })
 })
 
 t.test('no error holds a piece of a key, whatever was mistyped', async () => {

@@ -71,10 +71,7 @@ export class LoginKeeper {
     const { clock } = this.#options
     for (const offender of this.#pending.values()) await this.#attempt(() => this.#block(offender))
     if (clock.now() < this.#lookAt) return
-    await this.#attempt(async () => {
-      await this.#keepClosed()
-      this.#lookAt = clock.now() + LOOK_AGAIN_MS
-    })
+    if (await this.#keepClosed()) this.#lookAt = clock.now() + LOOK_AGAIN_MS
   }
 
   /** The server first, since there the harm is done; the control database may be away. */
@@ -86,20 +83,29 @@ export class LoginKeeper {
     onBlocked(offender)
   }
 
-  async #keepClosed(): Promise<void> {
+  /** One that cannot be closed keeps none of the others open. False when not all are known to be closed. Never rejects. */
+  async #keepClosed(): Promise<boolean> {
     const { admin, logins, server } = this.#options
-    const written = await logins.list(server)
-    if (written.length === 0) return
-    for (const login of await findOpenLogins(admin(), written)) {
-      await logins.whileBlocked(login, () => closeLogin(admin(), login))
-    }
+    let areClosed = true
+    const isRead = await this.#attempt(async () => {
+      const written = await logins.list(server)
+      const open = written.length === 0 ? [] : await findOpenLogins(admin(), written)
+      for (const login of open) {
+        const close = () => logins.whileBlocked(login, () => closeLogin(admin(), login))
+        areClosed = (await this.#attempt(close)) && areClosed
+      }
+    })
+    return isRead && areClosed
   }
 
-  async #attempt(work: () => Promise<void>): Promise<void> {
+  /** False when it has failed. */
+  async #attempt(work: () => Promise<void>): Promise<boolean> {
     try {
       await work()
+      return true
     } catch (error) {
       this.#options.onFailed(error)
+      return false
     }
   }
 }

@@ -5,6 +5,7 @@ import { Ages } from './ages.ts'
 import { type BlockedLogins, LoginKeeper, type Offender } from './login-keeper.ts'
 import { Offences } from './offences.ts'
 import { decide, type Ending, isOfVisitor, isRoomy, type WatchLimits } from './policy.ts'
+import { Told } from './told.ts'
 import { endSessions, readSight, readWaits, rollBack, stopWorker } from './watch-queries.ts'
 import { WatchSession } from './watch-session.ts'
 
@@ -47,13 +48,12 @@ export class ServerWatch {
   readonly #offences: Offences
   readonly #keeper: LoginKeeper
   readonly #ages: Ages
-  /** What was ended already; it may take a while until it is gone. */
-  #told = new Set<string>()
+  readonly #told = new Told()
   #address: DatabaseAddress | undefined
   #opened: Opened | undefined
   /** Set when the session was lost, so that the login is read again. */
   #isStale = true
-  #running: Promise<void> | undefined
+  #running: Promise<boolean> | undefined
   #keeping: Promise<void> | undefined
   #failures = 0
   #closed = false
@@ -73,13 +73,21 @@ export class ServerWatch {
     })
   }
 
-  /** pass looks once and ends what has to end. One that is still under way is not joined by another. Never rejects. */
-  pass(): Promise<void> {
-    if (this.#closed) return Promise.resolve()
+  /**
+   * pass looks once and ends what has to end; callers share one that is under way. Resolves with whether all of it could be
+   * done, and what has gone on beside it since the last one. Never rejects.
+   */
+  pass(): Promise<boolean> {
+    if (this.#closed) return Promise.resolve(true)
     this.#running ??= this.#pass().finally(() => {
       this.#running = undefined
     })
     return this.#running
+  }
+
+  /** Whether a pass is under way. */
+  get isLooking(): boolean {
+    return this.#running !== undefined
   }
 
   /** settled resolves when the logins that are to be blocked have been closed and written down, or could not be. */
@@ -100,7 +108,7 @@ export class ServerWatch {
     await this.#drop()
   }
 
-  async #pass(): Promise<void> {
+  async #pass(): Promise<boolean> {
     const { clock, limits, observer, server } = this.#options
     const startedAt = clock.now()
     try {
@@ -114,11 +122,14 @@ export class ServerWatch {
       if (isRoomy(sight) && (session.isOld || sight.isInTheWay)) await session.renew()
       // Not waited for: the control database may take its time.
       this.#keeping = this.#keeper.turn()
-      observer.passed(server, clock.now() - startedAt, this.#failures)
+      const failures = this.#failures
       this.#failures = 0
+      observer.passed(server, clock.now() - startedAt, failures)
+      return failures === 0
     } catch (error) {
       if (this.#opened?.session.isLost !== false) this.#isStale = true
       this.#fail(error)
+      return false
     }
   }
 
@@ -165,17 +176,14 @@ export class ServerWatch {
   }
 
   async #end(opened: Opened, endings: readonly Ending[], offenders: Set<string>): Promise<void> {
-    const told = new Set<string>()
     const sessions = await this.#endSessions(opened.session, endings)
+    this.#told.begin()
     for (const ending of endings) {
-      const key = keyOf(ending)
-      const isNew = !this.#told.has(key)
-      if (!isNew) told.add(key)
-      if (!(await this.#isEnded(opened, ending, sessions)) || !isNew) continue
-      told.add(key)
+      const isTold = this.#told.has(ending)
+      if (!(await this.#isEnded(opened, ending, sessions)) || isTold) continue
+      this.#told.add(ending)
       await this.#tell(ending, offenders)
     }
-    this.#told = told
   }
 
   /** All at once. Resolves with whether those of a login were ended. */
@@ -228,16 +236,5 @@ export class ServerWatch {
   /** What autovacuum ran was no session's; it is put down to the login in use. */
   async #loginOf({ login, tenantId }: Ending): Promise<string | undefined> {
     return login ?? (await this.#options.logins.current(tenantId).catch(() => undefined))
-  }
-}
-
-function keyOf({ target }: Ending): string {
-  switch (target.kind) {
-    case 'session':
-      return `${target.session.pid} ${target.session.startedAt}`
-    case 'prepared':
-      return `prepared ${target.prepared.database} ${target.prepared.gid}`
-    case 'worker':
-      return `${target.worker.pid} ${target.worker.startedAt} ${target.worker.work}`
   }
 }

@@ -21,6 +21,8 @@ export interface WatchdogOptions extends Pick<ServerWatchOptions, 'clock' | 'lim
   readonly intervalMs: number
   readonly logins: BlockedLogins
   readonly observer: WatchObserver
+  /** Called after each look, and after a turn without one, with for how many data servers the last one failed, or a part of it. */
+  readonly onTurn?: (failures: number) => void
 }
 
 /** Watchdog watches the data servers that are this process's to watch, each at every turn of a timer. */
@@ -28,6 +30,8 @@ export class Watchdog {
   readonly state = new WatchState()
   readonly #options: WatchdogOptions
   readonly #watches = new Map<string, ServerWatch>()
+  /** Data servers whose last look has failed, or a part of it. */
+  readonly #failing = new Set<string>()
   readonly #closing = new Set<Promise<void>>()
   #timer: NodeJS.Timeout | undefined
 
@@ -45,10 +49,21 @@ export class Watchdog {
 
   /** turn looks at each data server once; one whose last look is not over is left out. Never rejects. */
   async turn(): Promise<void> {
-    const { isWatcher, servers } = this.#options
+    const { isWatcher, onTurn, servers } = this.#options
     const own = new Set(servers.names().filter((server) => isWatcher(server)))
     for (const [server, watch] of this.#watches) if (!own.has(server)) this.#leave(server, watch)
-    await Promise.all([...own].map((server) => this.#watchOf(server).pass()))
+    if (own.size === 0) onTurn?.(0)
+    await Promise.all([...own].map((server) => this.#look(server, this.#watchOf(server))))
+  }
+
+  /** Waits for a look that is under way as well, which counts once. */
+  async #look(server: string, watch: ServerWatch): Promise<void> {
+    const isUnderWay = watch.isLooking
+    const isWhole = await watch.pass()
+    if (isUnderWay || this.#watches.get(server) !== watch) return
+    if (isWhole) this.#failing.delete(server)
+    else this.#failing.add(server)
+    this.#options.onTurn?.(this.#failing.size)
   }
 
   /** reopen makes another session to a data server, which has moved. */
@@ -65,6 +80,7 @@ export class Watchdog {
 
   #leave(server: string, watch: ServerWatch): void {
     this.#watches.delete(server)
+    this.#failing.delete(server)
     this.state.leave(server)
     const closing: Promise<void> = watch.close().finally(() => this.#closing.delete(closing))
     this.#closing.add(closing)

@@ -1,0 +1,70 @@
+import { mock } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { sql } from '../../src/pool/statement.ts'
+import type { TaskName } from '../../src/tasks.ts'
+import { type TestApp, testApp } from '../support/app.ts'
+
+/** Runs of a task so far, well and badly. */
+function runsOf({ lessor }: TestApp, name: TaskName): { readonly ok: number; readonly failed: number } {
+  return lessor.tasks.list().find((state) => state.name === name)?.runs ?? { ok: 0, failed: 0 }
+}
+
+/** Resolves when it holds; the test's own timeout is the limit. */
+async function until(is: () => boolean): Promise<void> {
+  while (!is()) await sleep(5)
+}
+
+const FIVE_MINUTES = 300_000
+
+t.test('all that a node repeats by itself is counted, each by its name', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const app = await testApp(t, { SWEEP_CRON: '* * * * * *' })
+  await until(() => runsOf(app, 'listener').ok > 0)
+  // By intervals, which the test moves.
+  mock.timers.tick(FIVE_MINUTES)
+  const byItself: TaskName[] = ['changes', 'changes_trim', 'connection_limits', 'vault_keys']
+  for (const task of byItself) await until(() => runsOf(app, task).ok > 0)
+  const recovered: TaskName[] = [
+    'data_servers',
+    'jobs',
+    'settlements',
+    'visits',
+    'answers',
+    'counts',
+    'failing_jobs',
+  ]
+  for (const task of recovered) await until(() => runsOf(app, task).ok > 0)
+  await until(() => runsOf(app, 'node_lease').ok > 0 && runsOf(app, 'sweep').ok > 0)
+  t.strictSame(
+    app.lessor.tasks
+      .list()
+      .filter(({ runs }) => runs.failed > 0)
+      .map(({ name }) => name),
+    [],
+  )
+})
+
+t.test('what a node repeats and cannot do is counted as failed, and works again', async (t) => {
+  const app = await testApp(t, { CHANGE_POLL_MS: '100' })
+  const { control, tasks } = app.lessor
+  await until(() => runsOf(app, 'listener').ok > 0)
+  await control.script(`
+    alter table lessor.nodes rename to no_nodes;
+    alter table lessor.change_counter rename to no_counter;
+    alter table lessor.vault_keys rename to no_keys`)
+  await control.query(sql`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and query ilike 'listen %'`)
+  await until(() => runsOf(app, 'listener').failed > 0)
+  // Whoever listens again looks at the keys.
+  await until(() => runsOf(app, 'vault_keys').failed > 0)
+  await until(() => tasks.failing().includes('node_lease') && tasks.failing().includes('changes'))
+  await control.script(`
+    alter table lessor.no_nodes rename to nodes;
+    alter table lessor.no_counter rename to change_counter;
+    alter table lessor.no_keys rename to vault_keys`)
+  await until(() => tasks.failing().length === 0)
+  t.ok(runsOf(app, 'listener').ok >= 2)
+})

@@ -1,0 +1,100 @@
+import t from 'tap'
+import { LessorError } from '../src/errors.ts'
+import { FAILING_RUNS, TASKS, type TaskName, Tasks } from '../src/tasks.ts'
+
+function setUp() {
+  let time = 1_000
+  const told: [what: string, task: TaskName, more?: unknown][] = []
+  const tasks = new Tasks({
+    clock: { now: () => time },
+    observer: {
+      failed: (task, error) => told.push(['failed', task, error]),
+      failing: (task) => told.push(['failing', task]),
+      worksAgain: (task, failures) => told.push(['works again', task, failures]),
+    },
+  })
+  return {
+    tasks,
+    told,
+    stateOf: (name: TaskName) => tasks.list().find((state) => state.name === name),
+    pass: (ms: number) => {
+      time += ms
+    },
+  }
+}
+
+const AWAY = new Error('it is away')
+
+function fail(): never {
+  throw AWAY
+}
+
+t.test('every task is listed before it has run, once', async (t) => {
+  const { stateOf, tasks } = setUp()
+  t.strictSame(
+    tasks.list().map(({ name }) => name),
+    [...TASKS],
+  )
+  t.equal(new Set(TASKS).size, TASKS.length)
+  t.strictSame(stateOf('visits'), {
+    name: 'visits',
+    runs: { ok: 0, failed: 0 },
+    failedInARow: 0,
+    lastOkAt: undefined,
+  })
+  t.strictSame(tasks.failing(), [])
+})
+
+t.test('a run that fails is told by its name, counted, and rejects nothing', async (t) => {
+  const { pass, stateOf, tasks, told } = setUp()
+  await tasks.run('counts', async () => 'done')
+  pass(500)
+  await tasks.run('counts', async () => fail())
+  await tasks.run('counts', fail)
+  t.strictSame(told, [
+    ['failed', 'counts', AWAY],
+    ['failed', 'counts', AWAY],
+  ])
+  t.strictSame(stateOf('counts'), {
+    name: 'counts',
+    runs: { ok: 1, failed: 2 },
+    failedInARow: 2,
+    lastOkAt: 1_000,
+  })
+  t.strictSame(stateOf('visits')?.runs, { ok: 0, failed: 0 }, 'each task counts for itself')
+})
+
+t.test('a task fails again and again when its last runs have, and that is told once', async (t) => {
+  const { pass, stateOf, tasks, told } = setUp()
+  for (let run = 1; run < FAILING_RUNS; run++) tasks.ended('watchdog', 2)
+  t.strictSame([tasks.failing(), told], [[], []])
+  tasks.ended('watchdog', 1)
+  t.strictSame(tasks.failing(), ['watchdog'])
+  tasks.ended('watchdog', 1)
+  t.strictSame(told, [['failing', 'watchdog']])
+  pass(2_000)
+  tasks.ended('watchdog', 0)
+  t.strictSame(tasks.failing(), [])
+  t.strictSame(told[1], ['works again', 'watchdog', FAILING_RUNS + 1])
+  t.strictSame(stateOf('watchdog'), {
+    name: 'watchdog',
+    runs: { ok: 1, failed: 4 },
+    failedInARow: 0,
+    lastOkAt: 3_000,
+  })
+})
+
+t.test('fewer failures than that make no task one that works again', async (t) => {
+  const { tasks, told } = setUp()
+  for (let run = 1; run < FAILING_RUNS; run++) tasks.ended('sweep', 1)
+  tasks.ended('sweep', 0)
+  for (let run = 1; run < FAILING_RUNS; run++) tasks.ended('sweep', 1)
+  t.strictSame([tasks.failing(), told], [[], []])
+})
+
+t.test('a run that ends since the process does has not failed', async (t) => {
+  const { stateOf, tasks, told } = setUp()
+  await tasks.run('jobs', () => Promise.reject(new LessorError('SHUTTING_DOWN')))
+  t.strictSame(told, [])
+  t.strictSame(stateOf('jobs')?.runs, { ok: 0, failed: 0 })
+})
