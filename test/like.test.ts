@@ -4,7 +4,7 @@ import { excludes, includes, like, rejectsLike, sameRows, throwsLike } from './s
 
 const TRIED: TestOpts = { name: 'tried' }
 
-/** failed returns whether the assertion fails, tried on a test of its own that nobody counts. */
+/** failed returns whether the assertion fails, tried on a test of its own that does not count. */
 async function failed(assertion: (tried: Test) => unknown): Promise<boolean> {
   const tried = new Test(TRIED)
   tried.resume()

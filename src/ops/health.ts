@@ -78,7 +78,7 @@ export class Health {
     }
   }
 
-  /** failing asks nobody: it is what this process has seen. */
+  /** failing is what this process has seen, without asking the database. */
   failing(): Failing {
     const { tasks, jobs } = this.#failing()
     return { tasks, jobs: FAILING_KINDS.filter((kind) => jobs[kind] > 0) }
