@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { open, readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inheritedPostgres } from '../test/postgres/environment.ts'
+import { compileCache } from '../test/support/compile-cache.ts'
 
 const START_TIMEOUT_MS = 60_000
 /** How often the log is looked at while the server starts. */
@@ -80,7 +81,7 @@ export async function startServer(options: ServerProcessOptions): Promise<Server
 export function inheritedEnvironment(): Record<string, string> {
   const entries = INHERITED.map((name) => [name, process.env[name]] as const)
   const own = Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined))
-  return { ...own, ...inheritedPostgres() }
+  return { ...own, ...inheritedPostgres(), ...compileCache() }
 }
 
 /** exitOf resolves with how a child that was spawned has ended. */

@@ -11,6 +11,7 @@ import { ControlDatabase } from '../src/control/control-database.ts'
 import { sql } from '../src/pool/statement.ts'
 import { generateVaultKeys } from '../src/vault/key-ring.ts'
 import { inheritedPostgres, testedVersion } from './postgres/environment.ts'
+import { compileCache } from './support/compile-cache.ts'
 import { testDatabase } from './support/database.ts'
 import { excludes, like, rejectsLike, throwsLike } from './support/like.ts'
 import { PATIENT } from './support/patient.ts'
@@ -240,6 +241,7 @@ t.test('SIGTERM to `npm start` reaches the service, and nothing is left', async 
     env: {
       PATH: process.env.PATH ?? '',
       ...inheritedPostgres(),
+      ...compileCache(),
       HOME: t.testdir(),
       STATE_DIR: t.testdirName,
       PORT: '0',

@@ -24,12 +24,26 @@ export const connectCommand: Command = {
   name: 'connect',
   summary: 'Start psql as one tenant, by a login that ends soon',
   usage: CONNECT_USAGE,
-  // Ctrl-C is for psql, and must not keep the login from being dropped.
+  // Ctrl-C is for psql, and must not keep the login from being dropped: see PsqlSignals.
   ownsSignals: true,
   async run(args, io) {
     const options = parseConnectArgs(args)
-    const psql = options.prints ? undefined : await findProgram('psql', io.environment)
-    return withLessor(io, ({ tenants }) => connect(tenants, options, psql, io), 'control')
+    const signals = new PsqlSignals()
+    try {
+      const psql = options.prints ? undefined : await findProgram('psql', io.environment)
+      const { signal } = signals
+      return await withLessor(
+        { ...io, signal },
+        ({ tenants }) => connect(tenants, options, psql, io, signals),
+        'control',
+      )
+    } catch (error) {
+      if (signals.status === undefined || error !== signals.signal.reason) throw error
+      io.stderr.write('lessor connect: interrupted\n')
+      return signals.status
+    } finally {
+      signals.close()
+    }
   },
 }
 
@@ -38,25 +52,31 @@ async function connect(
   options: ConnectOptions,
   psql: string | undefined,
   io: CliIo,
+  signals: PsqlSignals,
 ): Promise<number> {
   const { visits } = tenants
   await visits.sweep()
+  signals.signal.throwIfAborted()
   const { minutes, writes } = options
   const tenantId = await findTenant(tenants, options)
   const visit = await visits.open({ tenantId, visitor: whoAmI(io.environment), minutes, writes })
-  io.stderr.write(`${describe(visit, writes)}\n`)
-  if (psql === undefined) {
-    if (!options.prints) io.stderr.write('psql is not installed here; this is the login:\n')
-    const pem = certificatesOf(visit)
-    io.stdout.write(shellLines(visitEnvironment(visit)) + (pem === undefined ? '' : certificateLines(pem)))
-    return 0
-  }
+  let isLeft = false
   try {
-    return await withCertificates(visit, (variables) =>
-      runPsql(psql, options.psqlArgs, { ...psqlEnvironment(visit, io.environment), ...variables }),
-    )
+    signals.signal.throwIfAborted()
+    io.stderr.write(`${describe(visit, writes)}\n`)
+    if (psql === undefined) {
+      if (!options.prints) io.stderr.write('psql is not installed here; this is the login:\n')
+      const pem = certificatesOf(visit)
+      io.stdout.write(shellLines(visitEnvironment(visit)) + (pem === undefined ? '' : certificateLines(pem)))
+      isLeft = true
+      return 0
+    }
+    return await withCertificates(visit, (variables) => {
+      const env = { ...psqlEnvironment(visit, io.environment), ...variables }
+      return runPsql(signals, psql, options.psqlArgs, env)
+    })
   } finally {
-    await visits.close(visit)
+    if (!isLeft) await visits.close(visit)
   }
 }
 
@@ -96,26 +116,62 @@ function describe({ tenant, role, validUntil }: Visit, writes: boolean): string 
 
 /** runPsql resolves with psql's exit status; it has the terminal, and so the secret is in its environment alone. */
 async function runPsql(
+  signals: PsqlSignals,
   psql: string,
   args: readonly string[],
   env: Record<string, string | undefined>,
 ): Promise<number> {
-  const child = spawn(psql, args, { env, stdio: 'inherit' })
-  const stop = passSignals(child)
-  try {
-    const [status, signal]: [number | null, NodeJS.Signals | null] = (await once(child, 'exit')) as never
-    return status ?? 128 + (signal === null ? 0 : osConstants.signals[signal])
-  } finally {
-    stop()
-  }
+  const child = signals.start(() => spawn(psql, args, { env, stdio: 'inherit' }))
+  const [status, signal]: [number | null, NodeJS.Signals | null] = (await once(child, 'exit')) as never
+  return status ?? statusOf(signal)
 }
 
-/** A terminal sends SIGINT to psql as well, which cancels its statement; the others only we get. */
-function passSignals(child: ChildProcess): () => void {
-  const ignore = () => {}
-  const pass = (signal: NodeJS.Signals) => child.kill(signal)
-  process.on('SIGINT', ignore).on('SIGTERM', pass).on('SIGHUP', pass)
-  return () => process.off('SIGINT', ignore).off('SIGTERM', pass).off('SIGHUP', pass)
+/** The exit status of a process that a signal ended. */
+function statusOf(signal: NodeJS.Signals | null): number {
+  return 128 + (signal === null ? 0 : osConstants.signals[signal])
+}
+
+/**
+ * PsqlSignals keeps signals from ending this process while there is a login to drop. Before psql runs, each of them ends
+ * the command in order; then SIGTERM and SIGHUP are passed to psql, and SIGINT is not: a terminal sends it to psql as
+ * well, which cancels its statement.
+ */
+class PsqlSignals {
+  readonly #stop = new AbortController()
+  #child: ChildProcess | undefined
+  #status: number | undefined
+
+  constructor() {
+    process.on('SIGINT', this.#hear).on('SIGTERM', this.#hear).on('SIGHUP', this.#hear)
+  }
+
+  /** Aborts when the command must not go on to psql. */
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  /** The exit status, once a signal has ended the command before psql ran. */
+  get status(): number | undefined {
+    return this.#status
+  }
+
+  /** start makes signals psql's. @throws what `signal` aborts with */
+  start(spawnPsql: () => ChildProcess): ChildProcess {
+    this.signal.throwIfAborted()
+    this.#child = spawnPsql()
+    return this.#child
+  }
+
+  close(): void {
+    process.off('SIGINT', this.#hear).off('SIGTERM', this.#hear).off('SIGHUP', this.#hear)
+  }
+
+  readonly #hear = (signal: NodeJS.Signals): void => {
+    if (this.#child === undefined) {
+      this.#status ??= statusOf(signal)
+      this.#stop.abort()
+    } else if (signal !== 'SIGINT') this.#child.kill(signal)
+  }
 }
 
 /** whoAmI is for the log: who asked, also behind sudo. */

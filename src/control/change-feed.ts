@@ -93,8 +93,8 @@ export class ChangeFeed {
       for (let more = true; more && !this.#stopped; ) {
         const askedAt = clock.now()
         const since = await answerWithin(readChanges(db, this.#read, BATCH), this.#patienceMs)
-        if (isWhole(this.#read, since)) for (const change of since.changes) this.#apply(change)
-        else await this.#resync(since.latest)
+        const isApplied = isWhole(this.#read, since) && since.changes.every((change) => this.#apply(change))
+        if (!isApplied) await this.#resync(since.latest)
         more = this.#read < since.latest
         if (!more) outage.answered(askedAt)
       }
@@ -104,15 +104,20 @@ export class ChangeFeed {
     this.#report()
   }
 
-  /** One that cannot be applied is told of, and keeps none after it from being applied. */
-  #apply(change: ReadChange): void {
+  /**
+   * False for one that cannot be applied, which is told of. It may be a revocation, and those after it may be: all is
+   * forgotten then, which does what any of them would do.
+   */
+  #apply(change: ReadChange): boolean {
     const { handler, onError } = this.#options
-    this.#read = change.version
     try {
       const work = handler.apply(change)
+      this.#read = change.version
       if (work !== undefined) this.#await(change.version, [work])
+      return true
     } catch (error) {
       onError(error)
+      return false
     }
   }
 

@@ -32,16 +32,21 @@ const COLUMNS = sql`s.id, s.tenant_id as "tenantId", t.server, s.attempts`
 const IS_BLOCKED = sql`
   exists (select from lessor.login_blocks b where b.tenant_id = t.id and b.colour = t.colour)`
 
-/** insertSettlement writes a line of a suspended tenant, which others leave alone for `claimMs`; undefined when it is not suspended. */
+/** insertSettlement writes a line of a tenant of this status, which others leave alone for `claimMs`; undefined when it has another. */
 export async function insertSettlement(
   db: Db,
-  settlement: { readonly id: string; readonly tenantId: string; readonly claimMs: number },
+  settlement: {
+    readonly id: string
+    readonly tenantId: string
+    readonly status: TenantStatus
+    readonly claimMs: number
+  },
 ): Promise<Settlement | undefined> {
   const [row] = await db.query<Settlement>(sql`
     with s as (
       insert into lessor.login_settlements (id, tenant_id, retry_at)
       select ${settlement.id}::uuid, id, now() + ${settlement.claimMs}::integer * interval '1 millisecond'
-      from lessor.tenants where id = ${settlement.tenantId}::uuid and status = 'suspended'
+      from lessor.tenants where id = ${settlement.tenantId}::uuid and status = ${settlement.status}
       returning id, tenant_id, attempts
     )
     select ${COLUMNS} from s join lessor.tenants t on t.id = s.tenant_id`)

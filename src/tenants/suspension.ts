@@ -91,19 +91,21 @@ export class Suspension {
    */
   async resume(id: string): Promise<Tenant> {
     const { changes, db } = this.#options
-    const settlement = await this.request(db, id)
+    const requested = await this.request(db, id)
     let failure: unknown
     const wanted = await findWanted(db, id)
-    if (settlement && wanted) {
+    if (requested && wanted) {
       await this.#inTime(PATIENCE_MS / 2, async () => {
         await this.#apply(id, { ...wanted, status: 'active' }).catch((error: unknown) => {
           failure = error
         })
       })
     }
-    await db.transaction(async (tx) => {
-      if (!(await moveTenant(tx, id, 'resume'))) return
+    const settlement = await db.transaction(async (tx) => {
+      if (!(await moveTenant(tx, id, 'resume'))) return requested
       await changes.publish(tx, { kind: 'status', tenantId: id })
+      // A suspension came in between: until now there was nothing to open.
+      return requested ?? (await this.request(tx, id, 'active'))
     })
     await this.#require(id, 'resume', 'resumed', settlement)
     if (settlement && failure !== undefined) await this.#fail(settlement, failure)
@@ -111,9 +113,17 @@ export class Suspension {
     return this.#get(id)
   }
 
-  /** request writes down that a suspended tenant's logins are to be closed; undefined for another tenant. */
-  request(db: Db, tenantId: string): Promise<Settlement | undefined> {
-    return insertSettlement(db, { id: randomUUID(), tenantId, claimMs: this.#options.jobClaimMs })
+  /**
+   * request writes down that the logins of a tenant, when it has this status, are to follow it; undefined when it has
+   * another.
+   */
+  request(
+    db: Db,
+    tenantId: string,
+    status: 'active' | 'suspended' = 'suspended',
+  ): Promise<Settlement | undefined> {
+    const { jobClaimMs } = this.#options
+    return insertSettlement(db, { id: randomUUID(), tenantId, status, claimMs: jobClaimMs })
   }
 
   /** settle makes a tenant's logins what they are to be, and leaves that to a later run where it fails. Never rejects. */

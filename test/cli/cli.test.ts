@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
+import { compileCache } from '../support/compile-cache.ts'
 import { testDatabase } from '../support/database.ts'
 import { excludes } from '../support/like.ts'
 
@@ -11,7 +12,11 @@ const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
 
 /** The process that `lessor` is, in an empty folder and with no environment but this. */
 function start(t: Test, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const child = spawn(process.execPath, [CLI, ...args], { cwd: t.testdir(), env, stdio: 'pipe' })
+  const child = spawn(process.execPath, [CLI, ...args], {
+    cwd: t.testdir(),
+    env: { ...compileCache(), ...env },
+    stdio: 'pipe',
+  })
   t.teardown(() => child.kill('SIGKILL'))
   let text = ''
   for (const stream of [child.stdout, child.stderr]) {

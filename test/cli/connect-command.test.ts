@@ -1,9 +1,7 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { accessSync, chmodSync, constants } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { parseConnectArgs } from '../../src/cli/connect-options.ts'
 import {
   certificateLines,
@@ -18,10 +16,8 @@ import { sql } from '../../src/pool/statement.ts'
 import { Secret } from '../../src/secret.ts'
 import type { Visit } from '../../src/tenants/visits.ts'
 import { openSession } from '../placement/support.ts'
-import { testApp } from '../support/app.ts'
 import { excludes, like, sameRows, throwsLike } from '../support/like.ts'
-
-const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
+import { openConnect, standIn } from './connect-support.ts'
 
 t.test('the arguments name one tenant; those behind -- are for psql', async (t) => {
   t.strictSame(parseConnectArgs(['acme']), {
@@ -130,60 +126,6 @@ t.test('a login has all hosts and the root certificates of its server', async (t
   t.equal(String(shown), pem)
 })
 
-/** A service with a tenant of placement role, one of row, and a row of each and of a third one. */
-async function open(t: Test) {
-  const { app, lessor, databaseUrl, operatorKey, vaultKeys, operator, onboard } = await testApp(t)
-  const { id } = await onboard('acme')
-  await lessor.tenants.onboardBatch({ tenants: [{ name: 'small' }, { name: 'other' }] })
-  await lessor.servers.admin('default').then((admin) =>
-    admin.query(sql`
-      insert into app.users (tenant_id, first_name, last_name)
-      select id, initcap(name), 'Row' from lessor.tenants`),
-  )
-  const environment = { DATABASE_URL: databaseUrl, OPERATOR_KEY: operatorKey, VAULT_KEYS: vaultKeys }
-  const folder = t.testdir()
-
-  function start(path: string | undefined, ...args: string[]) {
-    const child = spawn(process.execPath, [CLI, 'connect', ...args], {
-      cwd: folder,
-      env: { ...environment, ...(path !== undefined && { PATH: path }) },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    const output = { stdout: '', stderr: '' }
-    child.stdout.setEncoding('utf8').on('data', (text) => {
-      output.stdout += text
-    })
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      output.stderr += text
-    })
-    const ended = once(child, 'close').then(([code, signal]) => ({ status: code ?? signal, ...output }))
-    return { child, output, ended }
-  }
-
-  return {
-    app,
-    id,
-    lessor,
-    operator,
-    databaseUrl,
-    start,
-    run: (path: string | undefined, ...args: string[]) => start(path, ...args).ended,
-    async visitors(): Promise<readonly object[]> {
-      return (await lessor.servers.admin('default')).query(
-        sql`select rolname from pg_roles join lessor.visits on role = rolname
-            union all select role from lessor.visits where to_regrole(role) is null`,
-      )
-    },
-  }
-}
-
-/** A folder with a program `psql` that is this shell script. */
-function standIn(t: Test, script: string): string {
-  const folder = t.testdir({ psql: `#!/bin/sh\n${script}\n` })
-  chmodSync(join(folder, 'psql'), 0o755)
-  return `${folder}:/usr/bin:/bin`
-}
-
 /** Where psql is, if anywhere. */
 const PSQL = (process.env.PATH ?? '').split(':').find((folder) => {
   try {
@@ -195,7 +137,7 @@ const PSQL = (process.env.PATH ?? '').split(':').find((folder) => {
 })
 
 t.test('psql sees one tenant, whatever its placement, and the login is gone afterwards', async (t) => {
-  const { id, run, visitors, databaseUrl } = await open(t)
+  const { id, run, visitors, databaseUrl } = await openConnect(t)
   const tenants = [
     [id, 'Acme'],
     ['ACME', 'Acme'],
@@ -229,7 +171,7 @@ t.test('psql sees one tenant, whatever its placement, and the login is gone afte
 })
 
 t.test('without psql the login is printed', async (t) => {
-  const { run } = await open(t)
+  const { run } = await openConnect(t)
   const { status, stdout, stderr } = await run(undefined, 'small')
   t.equal(status, 0)
   t.match(stderr, /psql is not installed here/)
@@ -240,7 +182,7 @@ t.test('without psql the login is printed', async (t) => {
 })
 
 t.test('psql gets its arguments, and the password in its environment alone', async (t) => {
-  const { run, visitors } = await open(t)
+  const { run, visitors } = await openConnect(t)
   const path = standIn(t, 'echo "args: $*"; env; exit 3')
   const { status, stdout } = await run(path, 'small', '--write', '--', '-c', 'select 1')
   t.equal(status, 3, 'its status is that of psql')
@@ -250,22 +192,8 @@ t.test('psql gets its arguments, and the password in its environment alone', asy
   sameRows(t, await visitors(), [])
 })
 
-t.test('SIGTERM ends psql, SIGINT does not, and the login is dropped in any case', async (t) => {
-  const { start, visitors } = await open(t)
-  const { child, output, ended } = start(
-    standIn(t, `trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done`),
-    'small',
-  )
-  while (!output.stdout.includes('ready')) await once(child.stdout, 'data')
-  t.equal((await visitors()).length, 1)
-  child.kill('SIGINT')
-  child.kill('SIGTERM')
-  t.equal((await ended).status, 7)
-  sameRows(t, await visitors(), [])
-})
-
 t.test('who is not there, or going, gets no visitor', async (t) => {
-  const { id, lessor, operator, run, visitors } = await open(t)
+  const { id, lessor, operator, run, visitors } = await openConnect(t)
   const unknown = await run(undefined, 'nobody')
   t.equal(unknown.status, 1)
   t.equal(
@@ -285,7 +213,7 @@ t.test('who is not there, or going, gets no visitor', async (t) => {
 })
 
 t.test('a login whose time is over is dropped by the next visit, and by the service', async (t) => {
-  const { lessor, run, visitors } = await open(t)
+  const { lessor, run, visitors } = await openConnect(t)
   const expire = () =>
     lessor.control.query(sql`update lessor.visits set valid_until = now() - interval '1 second'`)
   await run(undefined, 'small')

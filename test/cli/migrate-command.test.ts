@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { ControlDatabase } from '../../src/control/control-database.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { appFolder, environment, hasTable, NOTES, onboard, openFleetHouse } from '../fleet/house.ts'
+import { compileCache } from '../support/compile-cache.ts'
 import { testDatabase } from '../support/database.ts'
 import { like, sameRows } from '../support/like.ts'
 
@@ -19,7 +20,13 @@ async function lessorMigrate(
 ) {
   const child = spawn(process.execPath, [CLI, 'migrate', ...args], {
     cwd: t.testdir(),
-    env: { ...environment, DATABASE_URL: url, APP_SQL_DIR: appFiles, PATH: process.env.PATH },
+    env: {
+      ...compileCache(),
+      ...environment,
+      DATABASE_URL: url,
+      APP_SQL_DIR: appFiles,
+      PATH: process.env.PATH,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const [out, errors] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])

@@ -7,6 +7,7 @@ import { sql } from '../../src/pool/statement.ts'
 import type { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { PLACEMENTS } from '../../src/tenants/tenant.ts'
 import { openAdmin } from '../placement/support.ts'
+import { compileCache } from '../support/compile-cache.ts'
 import { testDatabase } from '../support/database.ts'
 import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { startTestServer } from '../support/server.ts'
@@ -150,7 +151,9 @@ t.test('a run that is stopped leaves nothing behind', async (t) => {
 
 t.test('the command says what it needs', async (t) => {
   const run = (...args: string[]) =>
-    promisify(execFile)(process.execPath, [RUN, ...args], { env: { PATH: process.env.PATH } })
+    promisify(execFile)(process.execPath, [RUN, ...args], {
+      env: { PATH: process.env.PATH, ...compileCache() },
+    })
   await rejectsLike(t, run(), { code: 2, stderr: /Name the server: --url <url>/ })
   await rejectsLike(t, run('--url', 'postgres://x', '--placement', 'shard'), {
     code: 2,

@@ -6,28 +6,59 @@ import { sql } from '../../src/pool/statement.ts'
 import { generateVaultKeys, parseVaultKeys } from '../../src/vault/key-ring.ts'
 import { openControl, openFeed } from './helpers.ts'
 
-t.test('a change that cannot be applied is told, and keeps none after it from being applied', async (t) => {
+t.test('a change that cannot be applied is told, and everything is forgotten instead', async (t) => {
   const { db } = await openControl(t)
-  const seen: bigint[] = []
+  const seen: (bigint | 'all')[] = []
   const bug = new Error('bug: it cannot be applied')
   const { counts, failures, feed } = await openFeed(t, db, {
     handler: {
       apply({ version }: ReadChange) {
+        if (version === 2n) throw bug
         seen.push(version)
-        if (version === 1n) throw bug
         return undefined
       },
-      resync: async () => [],
+      resync: async () => {
+        seen.push('all')
+        return []
+      },
     },
   })
-  for (const keyId of ['one', 'two']) {
-    await db.transaction((tx) => insertChange(tx, { kind: 'key', tenantId: null, keyId }))
-  }
+  const publish = (keyId: string) =>
+    db.transaction((tx) => insertChange(tx, { kind: 'key', tenantId: null, keyId }))
+  for (const keyId of ['one', 'two', 'three']) await publish(keyId)
   await feed.poll()
-  t.strictSame(seen, [1n, 2n])
+  t.strictSame(seen, [1n, 'all'], 'the third one is among what was forgotten')
   t.strictSame(failures, [bug], 'and it is no outage of the control database')
   t.equal(counts.answers, 2)
-  t.equal(feed.applied, 2n)
+  t.equal(feed.applied, 3n)
+  await publish('four')
+  await feed.poll()
+  t.strictSame(seen, [1n, 'all', 4n])
+})
+
+t.test('a change that cannot be applied stays to be applied while nothing can be forgotten', async (t) => {
+  const { db } = await openControl(t)
+  const gone = new Error('the control database is away')
+  let isGone = true
+  let tries = 0
+  const { failures, feed } = await openFeed(t, db, {
+    handler: {
+      apply() {
+        tries += 1
+        throw new Error('bug: it cannot be applied')
+      },
+      resync: async () => {
+        if (isGone) throw gone
+        return []
+      },
+    },
+  })
+  await db.transaction((tx) => insertChange(tx, { kind: 'key', tenantId: null, keyId: 'one' }))
+  await feed.poll()
+  t.strictSame([tries, failures.at(-1), feed.applied], [1, gone, 0n])
+  isGone = false
+  await feed.poll()
+  t.strictSame([tries, feed.applied], [2, 1n])
 })
 
 t.test('a process that cannot say what it seals with still sees which keys it lacks', async (t) => {

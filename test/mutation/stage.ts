@@ -1,7 +1,7 @@
 import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { scratchFolder } from '../support/scratch.ts'
 import { startTestServer, type TestServer } from '../support/server.ts'
 import { withAdmin } from '../support/template.ts'
 import { runTest } from './run-test.ts'
@@ -22,7 +22,7 @@ export interface Stage {
 
 /** openFolder opens a stage without a server. */
 export async function openFolder(): Promise<Stage> {
-  const folder = await mkdtemp(join(tmpdir(), 'lessor-mutation-'))
+  const folder = await mkdtemp(join(await scratchFolder(), 'lessor-mutation-'))
   // Under root the embedded tests run PostgreSQL as another user, who must pass through.
   await chmod(folder, 0o711)
   const temporary = join(folder, 'tmp')

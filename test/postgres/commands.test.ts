@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { compileCache } from '../support/compile-cache.ts'
 
 const RUN = fileURLToPath(new URL('../support/run.ts', import.meta.url))
 const MATRIX = fileURLToPath(new URL('./run-matrix.ts', import.meta.url))
@@ -9,7 +10,7 @@ const MATRIX = fileURLToPath(new URL('./run-matrix.ts', import.meta.url))
 function run(script: string, args: readonly string[], environment: Record<string, string> = {}) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], {
     encoding: 'utf8',
-    env: { PATH: process.env.PATH, ...environment },
+    env: { PATH: process.env.PATH, ...compileCache(), ...environment },
   })
   return { status, stdout, stderr }
 }

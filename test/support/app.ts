@@ -49,7 +49,7 @@ export async function testApp(
   environment: Environment = {},
   { clock }: { readonly clock?: Clock } = {},
 ): Promise<TestApp> {
-  const databaseUrl = environment.DATABASE_URL ?? (await testDatabase(t)).url
+  const databaseUrl = environment.DATABASE_URL ?? (await testDatabase(t, { template: 'control' })).url
   const operatorKey = environment.OPERATOR_KEY ?? randomBytes(32).toString('base64url')
   const vaultKeys = environment.VAULT_KEYS ?? generateVaultKeys()
   const config = loadConfig({

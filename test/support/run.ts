@@ -4,7 +4,7 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { constants, tmpdir } from 'node:os'
+import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -13,6 +13,7 @@ import { InstallError } from '../postgres/install.ts'
 import { INSTALLED_VERSION } from '../postgres/versions.ts'
 import { shortcomings } from './floor.ts'
 import { RUN_USAGE, type RunOptions, readRunOptions } from './run-options.ts'
+import { scratchFolder } from './scratch.ts'
 import { startTestServer } from './server.ts'
 import { type FileTally, TapReader } from './tally.ts'
 import { findTestFiles, UnknownTests, writeTimes } from './test-files.ts'
@@ -50,16 +51,16 @@ function refuse(problem: string, status: number): number {
 }
 
 async function runTests(options: RunOptions, files: readonly string[]): Promise<number> {
-  const folder = await mkdtemp(join(tmpdir(), 'lessor-run-'))
+  const folder = await mkdtemp(join(await scratchFolder(), 'lessor-run-'))
   // Under root the embedded tests run PostgreSQL as another user, who must pass through.
   await chmod(folder, 0o711)
+  // Tests that are killed leave their temporary files in this folder as well.
+  process.env.TMPDIR = folder
   await buildTap()
   const server = await startTestServer()
   try {
     const env = {
       TEST_DATABASE_URL: server.url,
-      // Tests that are killed leave their temporary files in this folder as well.
-      TMPDIR: folder,
       // What one process has compiled the next need not, and types are taken out once.
       NODE_COMPILE_CACHE: join(folder, 'compiled'),
     }

@@ -2,11 +2,11 @@
 // is one, is settings of the server as JSON.
 import { once } from 'node:events'
 import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startEmbedded } from '../../src/embedded/start-embedded.ts'
+import { scratchFolder } from './scratch.ts'
 
-const folder = await mkdtemp(join(tmpdir(), 'lessor-test-'))
+const folder = await mkdtemp(join(await scratchFolder(), 'lessor-test-'))
 // Under root PostgreSQL runs as another user, who must pass through.
 await chmod(folder, 0o711)
 const directory = join(folder, 'postgres')

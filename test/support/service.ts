@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { inheritedPostgres } from '../postgres/environment.ts'
+import { compileCache } from './compile-cache.ts'
 import { UNWATCHED } from './unwatched.ts'
 
 const SERVER = fileURLToPath(new URL('../../src/server.ts', import.meta.url))
@@ -39,7 +40,14 @@ export function startService(t: Scope, options: ServiceOptions): Service {
     preload === undefined ? [] : ['--import', `data:text/javascript,${encodeURIComponent(preload)}`]
   const child = spawn(process.execPath, [...before, SERVER], {
     cwd: directory,
-    env: { PATH: process.env.PATH ?? '', PORT: '0', ...inheritedPostgres(), ...UNWATCHED, ...environment },
+    env: {
+      PATH: process.env.PATH ?? '',
+      PORT: '0',
+      ...inheritedPostgres(),
+      ...compileCache(),
+      ...UNWATCHED,
+      ...environment,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const output = { stdout: '', stderr: '' }

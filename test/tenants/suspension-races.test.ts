@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { sql } from '../../src/pool/statement.ts'
+import { ServerAdmin } from '../../src/servers/server-admin.ts'
+import { testDatabase } from '../support/database.ts'
+import { openHouse } from './house.ts'
+import { canLogIn, hold, leak, lines } from './logins.ts'
+
+const { url } = await testDatabase(t, { template: 'control' })
+const admin = new ServerAdmin({ address: parseDatabaseUrl(url) })
+t.teardown(() => admin.close())
+
+async function withTenant(t: Test, name: string) {
+  const house = await openHouse(t, { url })
+  const { tenant } = await house.tenants.onboard({ name, placement: 'role' })
+  return { ...house, id: tenant.id }
+}
+
+t.test('of suspensions and resumptions at once the last one counts', async (t) => {
+  const house = await withTenant(t, 'To and fro')
+  const { id, tenants } = house
+  const { user } = await leak(house, id)
+  for (let round = 0; round < 5; round++) {
+    await Promise.allSettled([
+      tenants.suspend(id),
+      tenants.resume(id),
+      tenants.suspend(id),
+      tenants.resume(id),
+    ])
+    const { status, unsettledLogins } = await tenants.get(id)
+    t.equal(unsettledLogins, null)
+    t.equal(await canLogIn(admin, user), status === 'active', `the tenant is ${status}`)
+  }
+})
+
+t.test('a resumption of a tenant that is suspended in the meantime opens its logins', async (t) => {
+  const house = await withTenant(t, 'Crossed')
+  const { id, tenants } = house
+  const { user } = await leak(house, id)
+  const waiting = async () =>
+    (
+      await admin.query(sql`
+    select from pg_locks where not granted and relation = 'lessor.visits'::regclass`)
+    ).length
+  const visits = await hold(house, sql`lock table lessor.visits in access exclusive mode`)
+  // It finds an active tenant, and reads who visits it next.
+  const resumed = tenants.resume(id)
+  while ((await waiting()) < 1) await sleep(5)
+  const suspended = tenants.suspend(id)
+  while ((await waiting()) < 2) await sleep(5)
+  const row = await hold(house, sql`select from lessor.tenants where id = ${id}::uuid for update`)
+  await visits.release()
+  while ((await lines(house, id)) > 0) await sleep(5)
+  t.equal(await canLogIn(admin, user), false)
+  await row.release()
+  const outcomes = [(await resumed).status, (await suspended).unsettledLogins]
+  t.strictSame(outcomes, ['active', null])
+  t.equal(await canLogIn(admin, user), true)
+  t.equal(await lines(house, id), 0)
+})
