@@ -16,6 +16,8 @@ export interface Blocker extends TenantSession {
   readonly isTenant: boolean
   /** Whether it is the session that looks. */
   readonly isOwn: boolean
+  /** Whether it looks for another process, or another data server of this one, that is administered by the same login. */
+  readonly isClearing: boolean
   /** Whether it has what is waited for; where not, it only waits for it as well, in front. */
   readonly holds: boolean
   /** Whether it holds it as every session does that reads and writes rows of a table: a weak lock on that, or a row. */
@@ -23,6 +25,9 @@ export interface Blocker extends TenantSession {
   /** Age of its transaction; null where the administrator may not see that. */
   readonly ageMs: number | null
 }
+
+/** CLEARING is the name of the sessions that look. */
+export const CLEARING = 'lessor clearing'
 
 /** The part of the table of locks that the sessions of one tenant's login have to hold to be ended when it is full. */
 const SHARE = 0.1
@@ -68,6 +73,7 @@ export function sessionsInTheWay(pid: number): Statement {
     )
     select a.pid, a.usesysid::bigint::float8 as "roleId", a.usename::text as role, ${MAY_END} as "mayEnd",
       coalesce(a.usename ~ ${TENANT_LOGIN}, false) as "isTenant", a.pid = pg_backend_pid() as "isOwn",
+      a.pid <> pg_backend_pid() and coalesce(a.usename = current_user and a.application_name = ${CLEARING}, false) as "isClearing",
       bool_or(h.pid is not null) as holds,
       bool_and(h.pid is null
         or h.locktype = 'relation' and h.mode in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
@@ -78,7 +84,7 @@ export function sessionsInTheWay(pid: number): Statement {
     left join locks w on w.pid = e.waiter and not w.granted
     left join locks h on h.pid = e.blocker and h.granted and h.tag = w.tag
     where e.blocker <> ${pid}::integer
-    group by a.pid, a.usesysid, a.usename`
+    group by a.pid, a.usesysid, a.usename, a.application_name`
 }
 
 /** ending ends a session, unless its process is gone and another role's has its number by now. */

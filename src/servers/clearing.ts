@@ -8,6 +8,7 @@ import { type Statement, sql } from '../pool/statement.ts'
 import { BlockerAges } from './clearing-ages.ts'
 import {
   type Blocker,
+  CLEARING,
   ending,
   fullness,
   lockHoarders,
@@ -113,6 +114,7 @@ export class Clearing {
           note(blockers)
           for (const each of blockers) if (this.#mayEnd(each)) await this.#end(lane, each)
           // An index that is made concurrently waits for the end of each transaction that was looking when it asked.
+          // One that looks for others connects anew when it next looks.
           if (!blockers.some(({ isOwn }) => isOwn)) return
           await lane.command('rollback')
           await begin(lane)
@@ -123,6 +125,7 @@ export class Clearing {
   }
 
   #mayEnd(blocker: Blocker): boolean {
+    if (blocker.isClearing) return true
     if (!blocker.isTenant || !blocker.holds) return false
     return !blocker.isOrdinary || this.#ages.of(blocker) >= this.#options.ordinaryMs
   }
@@ -155,12 +158,12 @@ export class Clearing {
       await this.#drop()
       const { address, connectTimeoutMs } = this.#options
       const parameters = {
-        application_name: 'lessor clearing',
+        application_name: CLEARING,
         statement_timeout: '5000',
         lock_timeout: '1000',
         idle_in_transaction_session_timeout: '0',
       }
-      const target = { ...address, server: 'lessor clearing', parameters }
+      const target = { ...address, server: CLEARING, parameters }
       this.#lane = await Lane.open(target, { connectTimeoutMs, patienceMs: 5_000 + connectTimeoutMs })
       await begin(this.#lane)
     }

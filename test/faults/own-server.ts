@@ -69,7 +69,7 @@ export class OwnServer {
   }
 
   /** configure sets what needs a restart, and restarts. */
-  async configure(settings: Readonly<Record<string, number>>): Promise<void> {
+  async configure(settings: Readonly<Record<string, number | string>>): Promise<void> {
     await withAdmin(this.url, async (admin) => {
       for (const [name, value] of Object.entries(settings)) {
         await admin.unsafe(`alter system set ${name} = ${value}`)

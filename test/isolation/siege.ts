@@ -11,6 +11,7 @@ import { siegeMarkdown, siegeSummary, siegeTable } from '../../src/isolation/sie
 import type { SiegeReport } from '../../src/isolation/siege/siege-report.ts'
 import { createLessor } from '../../src/lessor.ts'
 import { generateVaultKeys } from '../../src/vault/key-ring.ts'
+import { smallQueue } from '../postgres/environment.ts'
 import { testDatabase } from '../support/database.ts'
 import { startTestServer } from '../support/server.ts'
 import { findUnreachable } from './server-url.ts'
@@ -18,14 +19,14 @@ import { HINT, readSiegeOptions, type SiegeWish } from './siege-options.ts'
 
 /**
  * SIEGE_SERVER is a server as it comes, but for what makes an attack take hours that would be done in seconds here: a queue of
- * notifications of half a megabyte, and autovacuum that looks every second. Prepared transactions, off by default, are on, so that
- * they are tried.
+ * notifications of half a megabyte, which can be chosen from PostgreSQL 17 on, and autovacuum that looks every second. Prepared
+ * transactions, off by default, are on, so that they are tried.
  */
 export const SIEGE_SERVER = {
   max_connections: '100',
   max_locks_per_transaction: '64',
   max_prepared_transactions: '4',
-  max_notify_queue_pages: '64',
+  ...smallQueue(64),
   autovacuum_naptime: '1',
 } as const
 

@@ -35,3 +35,8 @@ export function testedVersion(environment: NodeJS.ProcessEnv = process.env): Pos
   if (!isPostgresVersion(version)) throw new Error(`bug: ${VERSION_VARIABLE} is "${version}"`)
   return version
 }
+
+/** smallQueue is the setting for a queue of notifications of so many pages, where there is one: before PostgreSQL 17 it has 8 GB. */
+export function smallQueue(pages: number): Record<string, string> {
+  return Number(testedVersion()) >= 17 ? { max_notify_queue_pages: String(pages) } : {}
+}

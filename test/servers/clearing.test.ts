@@ -404,6 +404,27 @@ t.test(
   },
 )
 
+t.test('what looks for another administrator is not in the way of an index', async (t) => {
+  const admin = openAdmin(t, { ordinaryMs: 600_000 })
+  await login(t, admin)
+  const look = async (parameters: Record<string, string>) => {
+    const session = await openSession(t, server.url, parameters)
+    await session.connection.command('begin').result
+    await session.run('set transaction isolation level repeatable read')
+    await session.run('select 1 from public.goods')
+    return session
+  }
+  const clearing = await look({ application_name: 'lessor clearing' })
+  await admin.script('create index concurrently by_id_too on public.goods (id)')
+  await clearing.connection.lost
+
+  const report = await look({ application_name: 'a report' })
+  const dropped = admin.script('drop index concurrently public.by_id_too')
+  await report.connection.command('commit').result
+  await dropped
+  t.equal(await isOpen(report), true, 'what is none of ours is waited for')
+})
+
 t.test(
   'of a transaction whose age it may not see an administrator knows since when it is in the way',
   async (t) => {

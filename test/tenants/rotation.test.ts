@@ -7,6 +7,7 @@ import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { findLogin } from '../../src/tenants/credential-store.ts'
 import { openLogin } from '../../src/tenants/login.ts'
 import { type Colour, otherColour } from '../../src/tenants/tenant.ts'
+import { testedVersion } from '../postgres/environment.ts'
 import { rewritingAdmin } from '../servers/rewriting-admin.ts'
 import { testDatabase } from '../support/database.ts'
 import { like, rejectsLike, sameRows } from '../support/like.ts'
@@ -130,7 +131,11 @@ t.test('the new login reaches the rows of its own tenant and nothing else', asyn
   for (const [how, way, outcome, seen] of [
     ['without row security', sql`set row_security = off`, [], '42501'],
     ['as whoever logged in', sql`reset role`, [], [{ id }]],
-    ['as the group', sql`set role lessor_tenant`, '42501', [{ id }]],
+    // Before PostgreSQL 16 who inherits from a role may take it on, which has no tenant then.
+    ...(Number(testedVersion()) >= 16
+      ? [['as the group', sql`set role lessor_tenant`, '42501', [{ id }]] as const]
+      : [['as the group', sql`set role lessor_tenant`, [], '22P02'] as const]),
+    ['as whoever logged in, again', sql`reset role`, [], [{ id }]],
     ['as the keeper', sql`set role lessor_keeper`, '42501', [{ id }]],
     ['as the old login', sql`set role ${ident(roleName(id, 'blue'))}`, '22023', [{ id }]],
   ] as const) {

@@ -1,9 +1,11 @@
 import t from 'tap'
+import { rejectsLike } from '../../support/like.ts'
 import { type Attacker, openStage } from './stage.ts'
 
 t.setTimeout(120_000)
 
-const house = await openStage(t, { maxConnections: 20 })
+// Of so few locks a session keeps 16 apart from the table that all share, as it does of more before PostgreSQL 18.
+const house = await openStage(t, { maxConnections: 20, settings: { max_locks_per_transaction: 10 } })
 
 /** Takes locks until the table has no room, and keeps them. */
 const FILL = (key: number) => `
@@ -37,17 +39,16 @@ t.test('a table of locks that is full gets room by the session that was open bef
   t.ok(reasons().every(([pid, reason]) => reason === 'locks' && sessions.some((each) => each.pid === pid)))
   t.ok(await neighbour.isAlive())
 
-  // Again and again, until none of the three may log in.
-  const refused = new Set<string>()
-  while (refused.size < thieves.length) {
+  // Again and again, until none of the three may log in. Before PostgreSQL 18 there may be no room for a login either.
+  const isBlocked = (thief: string) => blocked.some(({ login }) => login === thief)
+  while (!thieves.every(isBlocked)) {
     for (const [index, thief] of thieves.entries()) {
       const session = await stage.session(thief).catch(() => undefined)
-      if (session === undefined) refused.add(thief)
       session?.begin(FILL(index))
     }
     await watch.pass()
     await watch.settled()
   }
-  t.strictSame(new Set(blocked.map(({ login }) => login)), new Set(thieves))
   await until(async () => !(await isFull()))
+  for (const thief of thieves) await rejectsLike(t, stage.session(thief), { code: 'SERVER_UNAVAILABLE' })
 })

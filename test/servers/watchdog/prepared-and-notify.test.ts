@@ -1,13 +1,14 @@
 import t from 'tap'
 import { sql } from '../../../src/pool/statement.ts'
 import { readSight } from '../../../src/servers/watchdog/watch-queries.ts'
+import { smallQueue } from '../../postgres/environment.ts'
 import { openStage } from './stage.ts'
 
 t.setTimeout(120_000)
 
 const house = await openStage(t, {
   maxConnections: 30,
-  settings: { max_prepared_transactions: 10, max_notify_queue_pages: 1_000 },
+  settings: { max_prepared_transactions: 10, ...smallQueue(1_000) },
 })
 const { admin } = house
 

@@ -55,7 +55,7 @@ export async function openStage(
   }: {
     readonly maxConnections?: number
     /** What needs a restart; a server that the environment names has it. */
-    readonly settings?: Readonly<Record<string, number>>
+    readonly settings?: Readonly<Record<string, number | string>>
   } = {},
 ) {
   const url = process.env.WATCHED_DATABASE_URL ?? (await startServer(t, options, settings))
@@ -163,7 +163,7 @@ export async function openStage(
 async function startServer(
   t: Scope,
   options: { readonly maxConnections?: number },
-  settings: Readonly<Record<string, number>> = {},
+  settings: Readonly<Record<string, number | string>> = {},
 ): Promise<string> {
   const server = await OwnServer.start(t, options)
   if (Object.keys(settings).length > 0) await server.configure(settings)
