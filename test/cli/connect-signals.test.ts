@@ -1,12 +1,17 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { ControlDatabase } from '../../src/control/control-database.ts'
 import { type Statement, sql } from '../../src/pool/statement.ts'
 import { sameRows } from '../support/like.ts'
-import { openConnect, standIn } from './connect-support.ts'
+import { openConnect, standIn, visitorsOf } from './connect-support.ts'
 
-const { lessor, start, visitors } = await openConnect(t)
-const { control } = lessor
+const { app, databaseUrl, start } = await openConnect(t)
+// It looks for logins whose time is over as well.
+await app.close()
+const control = new ControlDatabase({ url: databaseUrl })
+t.teardown(() => control.close())
+const visitors = () => visitorsOf(control)
 
 t.test('SIGTERM ends psql, SIGINT does not, and the login is dropped in any case', async (t) => {
   const { child, output, ended } = start(

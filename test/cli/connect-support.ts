@@ -4,7 +4,7 @@ import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { sql } from '../../src/pool/statement.ts'
+import { type Db, sql } from '../../src/pool/statement.ts'
 import { testApp } from '../support/app.ts'
 import { compileCache } from '../support/compile-cache.ts'
 
@@ -48,13 +48,16 @@ export async function openConnect(t: Test) {
     databaseUrl,
     start,
     run: (path: string | undefined, ...args: string[]) => start(path, ...args).ended,
-    async visitors(): Promise<readonly object[]> {
-      return (await lessor.servers.admin('default')).query(
-        sql`select rolname from pg_roles join lessor.visits on role = rolname
-            union all select role from lessor.visits where to_regrole(role) is null`,
-      )
-    },
+    visitors: () => lessor.servers.admin('default').then(visitorsOf),
   }
+}
+
+/** The logins of people, and those that are written down and not there. */
+export function visitorsOf(db: Pick<Db, 'query'>): Promise<readonly object[]> {
+  return db.query(
+    sql`select rolname from pg_roles join lessor.visits on role = rolname
+        union all select role from lessor.visits where to_regrole(role) is null`,
+  )
 }
 
 /** A folder with a program `psql` that is this shell script. */
