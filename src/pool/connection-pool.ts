@@ -474,10 +474,11 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
 
   /** yield retires a slot that others need more than this pool's own callers. */
   #yield(slot: Slot): void {
-    // A new connection serves somebody first.
-    if (slot.isRetiring || slot.openedAt === undefined || this.#line.size === 0) return
+    const { openedAt } = slot
+    // A new connection first serves one caller.
+    if (slot.isRetiring || openedAt === undefined || this.#line.size === 0) return
     const { budgets, clock, counters } = this.#engine
-    const isOver = () => clock.now() - (slot.openedAt ?? 0) >= TURN_MS * this.weight
+    const isOver = () => clock.now() - openedAt >= TURN_MS * this.weight
     if (!budgets.mustYield(this, isOver)) return
     counters.yielded += 1
     this.retire(slot)

@@ -89,9 +89,8 @@ export class Line {
 
   /** took notes how long the server worked for a member. */
   took(member: Member, ms: number): void {
-    if (ms <= UNIT_MS) return
-    const pass = member.pass + (ms - UNIT_MS) / member.weight
-    member.pass = Math.max(member.pass, Math.min(pass, this.#now + MAX_DEBT_MS / member.weight))
+    const pass = member.pass + Math.max(0, ms - UNIT_MS) / member.weight
+    member.pass = Math.min(pass, this.#now + MAX_DEBT_MS / member.weight)
   }
 
   /** demand is how many connections those who wait could use, counted up to `enough`. */

@@ -54,3 +54,13 @@ for (const [what, answer] of [
     })
   }
 }
+
+t.test('a socket that is open keeps no listener of its opening', async (t) => {
+  const { heard: _, ...address } = await answering(t, Buffer.alloc(0))
+  const socket = await openSocket({ ...address, tls: 'disable' }, () => {})
+  t.strictSame(
+    ['connect', 'data', 'close', 'error'].map((name) => socket.listenerCount(name)),
+    [0, 0, 0, 1],
+    'but for the one that takes a late error',
+  )
+})

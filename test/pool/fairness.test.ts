@@ -141,6 +141,34 @@ t.test('more tenants than connections take turns, and none is left out', async (
   await end()
 })
 
+t.test(
+  'tenants that share the only connection keep it for 250 ms in turn, for each unit of weight',
+  async (t) => {
+    const { call, run, end, driver, clock, registry } = world(
+      { maxConnections: 1, serverMaxConnections: 1 },
+      { light: 1, heavy: 4 },
+    )
+    /** Who has had the connection, and from when on. */
+    const turns: { user: string; since: number }[] = []
+    driver.onChange = () => {
+      const [user] = [...driver.live].map((each) => each.target.user)
+      if (user !== undefined && turns.at(-1)?.user !== user) turns.push({ user, since: clock.time })
+    }
+    for (const tenant of ['light', 'heavy']) for (let i = 0; i < 3; i++) void call(tenant)
+    await run(3_000)
+    const lengths = turns.slice(1).map(({ since }, i) => [turns[i]?.user, since - (turns[i]?.since ?? 0)])
+    t.strictSame(lengths, [
+      ['light', 250],
+      ['heavy', 1_000],
+      ['light', 250],
+      ['heavy', 1_000],
+      ['light', 250],
+    ])
+    t.equal(registry.counters().yielded, 5)
+    await end()
+  },
+)
+
 t.test('in a full queue the longest one gives way, not the newcomer', async (t) => {
   const { call, run, end, refused, registry } = world({
     maxConnections: 1,

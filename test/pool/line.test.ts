@@ -7,17 +7,18 @@ import type { Member, Slot } from '../../src/pool/slot.ts'
 import { WaitingRoom, WaitQueue } from '../../src/pool/waiting-room.ts'
 import { FakeClock } from './fake-driver.ts'
 
-/** A line in which members with these weights may stand. */
-function setUp(weights: readonly number[]) {
+/** A line in which members with these weights may stand, each with so many connections at most. */
+function setUp(weights: readonly number[], maxConnections = 1) {
   const line = new Line()
   const room = new WaitingRoom(new FakeClock(), Number.MAX_SAFE_INTEGER, newCounters())
   const members: readonly Member[] = weights.map(
     (weight) =>
-      new MemberOf<Slot>({ queue: new WaitQueue(room, weight, line.tally), maxConnections: 1, weight }),
+      new MemberOf<Slot>({ queue: new WaitQueue(room, weight, line.tally), maxConnections, weight }),
   )
+  const refused: Error[] = []
   const add = (member: Member) =>
-    line.add(member, { kind: 'transaction', serve() {} }, undefined, 60_000, () => {})
-  return { line, members, add }
+    line.add(member, { kind: 'transaction', serve() {} }, undefined, 60_000, (error) => refused.push(error))
+  return { line, members, add, refused }
 }
 
 /** How often each member is served within so many turns, while all of them always want more. */
@@ -98,4 +99,101 @@ t.test('who is served next has the least virtual time of all who wait and may be
     ),
   )
   t.equal(choices > 1_000, true, `${choices} choices`)
+})
+
+/** A line with two members, of which the first has the given weight and has been served once. */
+function served(weight: number) {
+  const { line, members, add } = setUp([weight, 1])
+  const [member, other] = members as readonly [Member, Member]
+  add(member)
+  line.shift(member)
+  return { line, member, other }
+}
+
+t.test('a unit of work counts by the time that the server worked, for each unit of weight', async (t) => {
+  for (const weight of [1, 4]) {
+    const { line, member } = served(weight)
+    t.equal(member.pass, 1 / weight, 'when it begins')
+    line.took(member, 11)
+    t.equal(member.pass, 11 / weight, 'when it has ended')
+    for (const ms of [0, 0.5, 1]) line.took(member, ms)
+    t.equal(member.pass, 11 / weight, 'what counted at its beginning does not count again')
+  }
+})
+
+t.test('a member owes no more than 250 ms for its weight, from what was served last', async (t) => {
+  const { line, member, other } = served(4)
+  for (const ms of [10_000, 10_000]) line.took(member, ms)
+  t.equal(member.pass, 250 / 4)
+  line.served(member)
+  t.equal(member.pass, 250 / 4 + 1 / 4)
+  line.took(member, 10_000)
+  t.equal(member.pass, 250 / 4 + 250 / 4)
+  line.served(other)
+  t.equal(other.pass, 250 / 4 + 1, 'one that comes late goes on from the time of the others')
+})
+
+t.test('the waiter that came first is taken out, and where none waits nothing counts', async (t) => {
+  const { line, members } = setUp([1])
+  const [member] = members as readonly [Member]
+  const taken: string[] = []
+  for (const name of ['first', 'second'])
+    line.add(member, { kind: 'open', serve: () => taken.push(name) }, undefined, 60_000, () => {})
+  for (let i = 0; i < 2; i++) line.shift(member)?.want.serve({} as Slot)
+  t.strictSame([taken, member.pass, line.size], [['first', 'second'], 2, 0])
+  t.equal(line.shift(member), undefined)
+  t.equal(member.pass, 2)
+})
+
+t.test(
+  'a member is forgotten when none of its callers waits, and stands in line again with the next',
+  async (t) => {
+    const { line, members, add } = setUp([1, 1])
+    const [member] = members as readonly [Member]
+    for (let round = 0; round < 2; round++) {
+      for (let i = 0; i < 2; i++) add(member)
+      t.equal(line.members, 1)
+      for (let i = 0; i < 2; i++) line.shift(member)
+      t.equal(
+        line.next(() => true),
+        undefined,
+      )
+      t.equal(line.members, 0)
+    }
+    add(member)
+    t.equal(
+      line.next(() => false),
+      undefined,
+      'it may not be served now',
+    )
+    t.equal(
+      line.next(() => true),
+      member,
+      'it has kept its place',
+    )
+  },
+)
+
+t.test('demand is what the waiting callers can use, up to what is enough', async (t) => {
+  const { line, members, add } = setUp([1, 1, 1], 3)
+  t.equal(line.demand(9), 0)
+  for (const [i, count] of [1, 2, 5].entries())
+    for (let waiting = 0; waiting < count; waiting++) add(members[i] as Member)
+  for (const [enough, demand] of [
+    [0, 0],
+    [1, 1],
+    [2, 2],
+    [5, 5],
+    [6, 6],
+    [9, 6],
+  ] as const)
+    t.equal(line.demand(enough), demand, `of ${enough}`)
+})
+
+t.test('all who wait can be refused, whichever member they belong to', async (t) => {
+  const { line, members, add, refused } = setUp([1, 2])
+  for (const member of [...members, ...members]) add(member)
+  const error = new Error('the pool has ended')
+  line.refuseAll(error)
+  t.strictSame([refused.length, new Set(refused), line.size], [4, new Set([error]), 0])
 })

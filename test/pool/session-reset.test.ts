@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { TransactionSql } from 'postgres'
 import t, { type Test } from 'tap'
 import { errorCode } from '../../src/pool/driver-errors.ts'
 import { openConnection } from '../../src/pool/open-connection.ts'
@@ -20,6 +21,8 @@ await withAdmin(url, (admin) =>
     create function other.lower(text) returns text language sql as $$ select 'the other function of ' || $1 $$;
     create sequence counter start 4711;
     create table written (id integer);
+    create table sizes (size numeric);
+    insert into sizes values (1.5);
     create function public.keep_settings() returns void language plpgsql as $$ begin
       perform set_config('search_path', 'other, pg_catalog', false);
       perform set_config('TimeZone', 'Asia/Tokyo', false);
@@ -222,21 +225,49 @@ t.test('a transaction may set its own isolation level, as its first statement', 
   t.equal(level, 'serializable')
 })
 
+/** Holds up a reset, which drops the temporary table. */
+async function lockTemporary(tx: TransactionSql, table: string): Promise<void> {
+  const [found] = await tx<{ name: string }[]>`
+    select oid::regclass as name from pg_class where relname = ${table} and relpersistence = 't'`
+  await tx.unsafe(`lock table ${found?.name ?? ''} in access share mode`)
+}
+
 t.test('a reset that fails lets the statement behind it not run', async (t) => {
   const { a, b } = await open(t, { statement_timeout: '300' })
   await a((db) => db.query(sql`select public.keep_table()`))
   await withAdmin(url, (admin) =>
     admin.begin(async (tx) => {
-      // The reset drops the temporary table, on which another session has a lock.
-      const [found] = await tx<{ name: string }[]>`
-        select oid::regclass as name from pg_class where relname = 'report' and relpersistence = 't'`
-      await tx.unsafe(`lock table ${found?.name} in access share mode`)
+      await lockTemporary(tx, 'report')
       const write = (db: Db) => db.query(sql`insert into public.written values (1)`)
       t.equal(await seen(b(write)), 'STATEMENT_TIMEOUT')
       t.equal(await seen(b((db) => db.transaction(write))), 'STATEMENT_TIMEOUT')
     }),
   )
   t.strictSame(await seen(b((db) => db.query(sql`select id from public.written`))), [])
+})
+
+/** What a tenant asks for of a table that another one hides by a temporary table of the same name. */
+const find = (db: Db) => db.query(sql`select true as found from sizes where size = ${'1.5'}`)
+const hide = (db: Db) => db.query(sql`create temporary table sizes as select 1 as size`)
+
+t.test('the parameters of a statement have the types that its own tenant sees', async (t) => {
+  const { a, b, registry } = await open(t)
+  await a(hide)
+  t.strictSame(await seen(b(find)), [{ found: true }])
+  t.equal(registry.counters().connectionsOpened, 1)
+})
+
+t.test('types that were looked up behind a reset that failed are not kept', async (t) => {
+  const { a, b, registry } = await open(t, { statement_timeout: '300' })
+  await a(hide)
+  await withAdmin(url, (admin) =>
+    admin.begin(async (tx) => {
+      await lockTemporary(tx, 'sizes')
+      t.equal(await seen(b(find)), 'STATEMENT_TIMEOUT')
+    }),
+  )
+  t.strictSame(await seen(b(find)), [{ found: true }])
+  t.equal(registry.counters().connectionsOpened, 1)
 })
 
 t.test('what docs/sql.md says stays does stay', async (t) => {

@@ -7,7 +7,7 @@ import { decodeEnvelope, encodeEnvelope } from '../../src/vault/envelope.ts'
 import { type KeyProvider, KeyRing, type VaultKey } from '../../src/vault/key-ring.ts'
 import { additionalData } from '../../src/vault/seal-context.ts'
 import { type SealContext, Vault } from '../../src/vault/vault.ts'
-import { like, rejectsLike } from '../support/like.ts'
+import { like, rejectsLike, throwsLike } from '../support/like.ts'
 
 const CONTEXT: SealContext = { tenantId: '3f2b8c1e-0000-4000-8000-000000000001', purpose: 'login' }
 
@@ -157,6 +157,18 @@ t.test('a context with an empty or ill-formed part is refused', async (t) => {
     await t.rejects(vault.seal('x', { ...CONTEXT, purpose }), TypeError)
     t.ok(await fails(vault, await vault.seal('x', CONTEXT), { ...CONTEXT, purpose }))
   }
+})
+
+t.test('an error names the part of a context that is wrong', async (t) => {
+  for (const [name, context, id] of [
+    ['keyId', CONTEXT, ''],
+    ['tenantId', { ...CONTEXT, tenantId: '' }, 'k'],
+    ['purpose', { ...CONTEXT, purpose: '\ud800' }, 'k'],
+  ] as const)
+    throwsLike(t, () => additionalData(context, id), {
+      name: 'TypeError',
+      message: new RegExp(`^"${name}" of `),
+    })
 })
 
 t.test('a ring of many keys opens what each of them sealed and seals with the first', async (t) => {

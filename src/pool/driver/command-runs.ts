@@ -99,12 +99,9 @@ export class TransactionRun extends CommandRun {
   }
 
   answered(_rows: Rows, { before }: Statuses): void {
-    if (this.#resetFailure !== undefined) {
-      this.reject(this.#resetFailure)
-      return
-    }
     // A COMMIT of a transaction that has failed is answered with ROLLBACK, and not with an error.
     const command = this.#command === 'commit' && before === 'E' ? 'ROLLBACK' : this.#command.toUpperCase()
-    this.resolve(Object.assign([], { command }))
+    if (this.#resetFailure === undefined) this.resolve(Object.assign([], { command }))
+    else this.reject(this.#resetFailure)
   }
 }

@@ -57,8 +57,8 @@ export class DriverConnection implements Connection, Line, DriverOutput {
   readonly #prepared = new Set<string>()
   /** What was described and is prepared, by its text. */
   readonly #described = new Map<string, Described[]>()
-  /** The transaction that is open, from its BEGIN on until its end was asked for. */
-  #transaction: 'none' | 'plain' | 'bound' = 'none'
+  /** Whether a transaction is open, from its BEGIN on until its end was asked for. */
+  #isInTransaction = false
   #isClosing = false
   #isSpent = false
   /** Cancel requests under way. */
@@ -109,13 +109,13 @@ export class DriverConnection implements Connection, Line, DriverOutput {
 
   command(command: TransactionCommand, binding?: string): Running {
     if (!this.isUsable) return refused(connectionClosed())
-    this.#transaction = command !== 'begin' ? 'none' : binding === undefined ? 'plain' : 'bound'
+    this.#isInTransaction = command === 'begin'
     return this.#submit(new TransactionRun(this, command, binding))
   }
 
   copy(text: string): Running {
     if (!this.isUsable) return refused(connectionClosed())
-    return this.#submit(new CopyRun(this, checked(text), this.#transaction === 'none' ? 'I' : 'TE'))
+    return this.#submit(new CopyRun(this, checked(text), this.#isInTransaction ? 'TE' : 'I'))
   }
 
   /** script runs SQL text of several statements as one simple query; see ScriptDb. @throws TypeError, and as `run` */
@@ -202,7 +202,7 @@ export class DriverConnection implements Connection, Line, DriverOutput {
     const { values } = text
     checkCount(values.length)
     const hints = values.length === 0 ? NO_TYPES : values.map((value) => typeHint(value))
-    if (this.#transaction !== 'none') return { statement: text, hints, scope: 'inside' }
+    if (this.#isInTransaction) return { statement: text, hints, scope: 'inside' }
     return { statement: text, hints, scope: binding === undefined ? 'own' : { binding } }
   }
 

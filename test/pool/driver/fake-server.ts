@@ -1,8 +1,9 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import type { ConnectionTarget } from '../../../src/pool/contract.ts'
 import { backendMessage, MESSAGE } from '../../../src/pool/driver/protocol.ts'
+import { Session } from '../../../src/pool/driver/session.ts'
 import { Secret } from '../../../src/secret.ts'
 
 /** Peer is one client of a fake server. */
@@ -54,6 +55,16 @@ export async function fakeServer(t: Test, script: (peer: Peer) => Promise<void>)
     tls: 'disable',
     parameters: {},
   }
+}
+
+/** sessionOf is a session whose server does with its socket what the test says. */
+export async function sessionOf(t: Test): Promise<{ session: Session; socket: Socket; peer: Peer }> {
+  const { promise, resolve } = Promise.withResolvers<Peer>()
+  const { host, port } = await fakeServer(t, async (peer) => resolve(peer))
+  const socket = connect(port, host)
+  await once(socket, 'connect')
+  t.teardown(() => socket.destroy())
+  return { session: new Session(socket), socket, peer: await promise }
 }
 
 function peerOf(socket: Socket): Peer {

@@ -1,7 +1,6 @@
 import { createHook } from 'node:async_hooks'
 import { createHash, createHmac, pbkdf2Sync, randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { backendMessage, MESSAGE } from '../../../src/pool/driver/protocol.ts'
@@ -13,7 +12,7 @@ import { Secret } from '../../../src/secret.ts'
 import { testDatabase } from '../../support/database.ts'
 import { rejectsLike } from '../../support/like.ts'
 import { targetOf } from '../../support/target.ts'
-import { authentication, fakeServer, greet, type Peer } from './fake-server.ts'
+import { authentication, fakeServer, greet, type Peer, sessionOf } from './fake-server.ts'
 
 const never = new AbortController().signal
 const SASL = 10
@@ -306,16 +305,6 @@ t.test('a login that we refuse is over when the server has hung up as well', asy
   const opening = openConnection(target, never).catch((error: unknown) => [errorCode(error), hasHungUp])
   t.strictSame(await opening, ['SCRAM_REFUSED', true])
 })
-
-/** session is one whose server does with its socket what the test says. */
-async function sessionOf(t: Test): Promise<{ session: Session; socket: Socket; peer: Peer }> {
-  const { promise, resolve } = Promise.withResolvers<Peer>()
-  const { host, port } = await fakeServer(t, async (peer) => resolve(peer))
-  const socket = connect(port, host)
-  await once(socket, 'connect')
-  t.teardown(() => socket.destroy())
-  return { session: new Session(socket), socket, peer: await promise }
-}
 
 t.test('a session on a socket that has closed already is closed', async (t) => {
   const { socket } = await sessionOf(t)
