@@ -30,6 +30,7 @@ export interface KeyRoutesOptions {
 }
 
 const TAGS = ['Keys']
+const COMMON = ['INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'CONTROL_UNAVAILABLE'] as const
 
 function ownerOf(tenant: Tenant): KeyOwner {
   return { namespaceId: tenant.namespaceId, tenantId: tenant.id }
@@ -101,7 +102,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
         querystring: KeyListQuery,
         response: {
           200: KeyListSchema,
-          ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'TENANT_NOT_FOUND'),
+          ...problemResponses(...COMMON, 'TENANT_NOT_FOUND'),
         },
       },
     },
@@ -120,9 +121,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
         response: {
           201: IssuedKeySchema,
           ...problemResponses(
-            'INVALID_REQUEST',
-            'UNAUTHENTICATED',
-            'FORBIDDEN',
+            ...COMMON,
             ...BODY_ERRORS,
             'TENANT_NOT_FOUND',
             'TENANT_NOT_ACTIVE',
@@ -148,13 +147,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
         params: TenantKeyParams,
         response: {
           204: Type.Null({ description: 'The key is revoked' }),
-          ...problemResponses(
-            'INVALID_REQUEST',
-            'UNAUTHENTICATED',
-            'FORBIDDEN',
-            'TENANT_NOT_FOUND',
-            'KEY_NOT_FOUND',
-          ),
+          ...problemResponses(...COMMON, 'TENANT_NOT_FOUND', 'KEY_NOT_FOUND'),
         },
       },
     },
@@ -174,7 +167,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
         querystring: KeyListQuery,
         response: {
           200: KeyListSchema,
-          ...problemResponses('INVALID_REQUEST', 'UNAUTHENTICATED', 'FORBIDDEN', 'NAMESPACE_NOT_FOUND'),
+          ...problemResponses(...COMMON, 'NAMESPACE_NOT_FOUND'),
         },
       },
     },
@@ -192,14 +185,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
         body: NewKeySchema,
         response: {
           201: IssuedKeySchema,
-          ...problemResponses(
-            'INVALID_REQUEST',
-            'UNAUTHENTICATED',
-            'FORBIDDEN',
-            ...BODY_ERRORS,
-            'NAMESPACE_NOT_FOUND',
-            'AUTHENTICATION_BUSY',
-          ),
+          ...problemResponses(...COMMON, ...BODY_ERRORS, 'NAMESPACE_NOT_FOUND', 'AUTHENTICATION_BUSY'),
         },
       },
     },
@@ -218,13 +204,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
         params: NamespaceKeyParams,
         response: {
           204: Type.Null({ description: 'The key is revoked' }),
-          ...problemResponses(
-            'INVALID_REQUEST',
-            'UNAUTHENTICATED',
-            'FORBIDDEN',
-            'NAMESPACE_NOT_FOUND',
-            'KEY_NOT_FOUND',
-          ),
+          ...problemResponses(...COMMON, 'NAMESPACE_NOT_FOUND', 'KEY_NOT_FOUND'),
         },
       },
     },

@@ -16,7 +16,6 @@ interface Waiter {
 
 /** Line is one key id's: there while a verification of it runs or waits. */
 interface Line {
-  readonly keyId: string
   isRunning: boolean
   waiting: number
   /** Those who wait, by the network that they call from; none is empty. The first network is next. */
@@ -61,7 +60,7 @@ export class VerificationQueue {
   }
 
   async #enter(keyId: string, network: string): Promise<Line> {
-    const line = this.#lines.get(keyId) ?? { keyId, isRunning: false, waiting: 0, networks: new Map() }
+    const line = this.#lines.get(keyId) ?? { isRunning: false, waiting: 0, networks: new Map() }
     const isAtOnce = !line.isRunning && this.#running < this.#limits.concurrency
     if (!isAtOnce) this.#makeRoom(line, network)
     const turn = Promise.withResolvers<void>()
@@ -101,7 +100,10 @@ export class VerificationQueue {
     throw new Error('bug: a line without waiters has its turn')
   }
 
-  /** @throws LessorError AUTHENTICATION_BUSY when no line is longer than the newcomer's would be */
+  /**
+   * A line from which a waiter is refused is longer than the newcomer's, so that another one waits in it.
+   * @throws LessorError AUTHENTICATION_BUSY when no line is longer than the newcomer's would be
+   */
   #makeRoom(line: Line, network: string): void {
     if (line.waiting >= this.#limits.maxWaitingPerKey) {
       const own = line.networks.get(network)?.length ?? 0
@@ -130,10 +132,6 @@ export class VerificationQueue {
     if (waiters.length === 0) line.networks.delete(network)
     line.waiting -= 1
     this.#waiting -= 1
-    if (line.waiting === 0) {
-      this.#due.delete(line)
-      if (!line.isRunning) this.#lines.delete(line.keyId)
-    }
     last.refuse(busy())
   }
 }

@@ -59,7 +59,7 @@ interface Step {
   /** Left out where tenants have no login of their own. */
   readonly ofLogin: boolean
   run(work: Work, made: Made): Promise<void>
-  /** Takes back what `run` may have done, also in part; can be run again. */
+  /** Takes back what `run` may have done, also in part or not at all; can be run again. */
   undo(work: Work): Promise<void>
 }
 
@@ -250,8 +250,7 @@ export class Onboarding {
   async #takeBack(work: Work, reached: string): Promise<void> {
     const last = this.#steps.findIndex((step) => step.name === reached)
     const steps = reached === 'activate' ? this.#steps : this.#steps.slice(0, last + 1)
-    const own = this.#stepsOf(work)
-    for (const step of steps.toReversed()) if (own.includes(step)) await step.undo(work)
+    for (const step of steps.toReversed()) await step.undo(work)
     // With the row go its job, its key, and the Idempotency-Key.
     await removeReservation(this.#options.db, work.tenant.id)
   }

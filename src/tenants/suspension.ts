@@ -38,7 +38,7 @@ export interface SuspensionOptions {
   /** How long requests under way may go on after a suspension; 3 s by default. */
   readonly graceMs?: number
   /** Hears that a tenant's logins are not yet as they are to be, and why; must not throw. */
-  readonly onUnsettled?: (settlement: Settlement, error: unknown) => void
+  readonly onUnsettled: (settlement: Settlement, error: unknown) => void
 }
 
 const GRACE_MS = 3_000
@@ -204,11 +204,11 @@ export class Suspension {
   /** Never rejects: the line's time comes by itself. */
   async #fail(settlement: Settlement, failure: unknown): Promise<void> {
     const { db, onUnsettled } = this.#options
-    onUnsettled?.(settlement, failure)
+    onUnsettled(settlement, failure)
     const retryMs = Math.min(FIRST_RETRY_MS * 2 ** settlement.attempts, LONGEST_RETRY_MS)
     const error = errorCode(failure) ?? 'INTERNAL'
     await failSettlement(db, settlement.id, { error, retryMs }).catch((again: unknown) =>
-      onUnsettled?.(settlement, again),
+      onUnsettled(settlement, again),
     )
   }
 

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import { BODY_ERRORS, problemResponses } from '../http/problem-schema.ts'
 import { BatchSchema, toBatchRecordBody } from './batch-body.ts'
 import { OnboardedSchema, TenantSchema, toTenantBody } from './tenant-body.ts'
@@ -151,7 +151,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         response: { 200: TenantSchema, ...problemResponses(...ONE) },
       },
     },
-    async ({ params }) => toTenantBody(await tenants.get(params.id.toLowerCase())),
+    async ({ params }) => toTenantBody(await tenants.get(idOf(params))),
   )
 
   fastify.patch(
@@ -168,7 +168,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         },
       },
     },
-    async ({ params, body }) => toTenantBody(await tenants.update(params.id.toLowerCase(), body)),
+    async ({ params, body }) => toTenantBody(await tenants.update(idOf(params), body)),
   )
 
   fastify.post(
@@ -181,7 +181,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         response: { 200: TenantSchema, ...problemResponses(...ONE, 'TENANT_STATUS_CONFLICT') },
       },
     },
-    async ({ params }) => toTenantBody(await tenants.suspend(params.id.toLowerCase())),
+    async ({ params }) => toTenantBody(await tenants.suspend(idOf(params))),
   )
 
   fastify.post(
@@ -194,7 +194,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         response: { 200: TenantSchema, ...problemResponses(...ONE, 'TENANT_STATUS_CONFLICT') },
       },
     },
-    async ({ params }) => toTenantBody(await tenants.resume(params.id.toLowerCase())),
+    async ({ params }) => toTenantBody(await tenants.resume(idOf(params))),
   )
 
   fastify.post(
@@ -211,7 +211,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         response: { 200: TenantSchema, ...problemResponses(...ONE, 'SERVER_UNAVAILABLE') },
       },
     },
-    async ({ params }) => toTenantBody(await tenants.unblock(params.id.toLowerCase())),
+    async ({ params }) => toTenantBody(await tenants.unblock(idOf(params))),
   )
 
   fastify.post(
@@ -241,7 +241,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
       },
     },
     async ({ params }, reply) => {
-      const tenant = await tenants.rotateCredential(params.id.toLowerCase())
+      const tenant = await tenants.rotateCredential(idOf(params))
       return reply.code(202).send(toTenantBody(tenant))
     },
   )
@@ -261,7 +261,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
       },
     },
     async ({ params, body }, reply) => {
-      const tenant = await tenants.promote(params.id.toLowerCase(), { tablespace: body?.tablespace })
+      const tenant = await tenants.promote(idOf(params), { tablespace: body?.tablespace })
       return reply.code(202).send(toTenantBody(tenant))
     },
   )
@@ -281,7 +281,7 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
       },
     },
     async ({ params, body }, reply) => {
-      const tenant = await tenants.demote(params.id.toLowerCase(), { maxRows: body?.max_rows })
+      const tenant = await tenants.demote(idOf(params), { maxRows: body?.max_rows })
       return reply.code(202).send(toTenantBody(tenant))
     },
   )
@@ -301,8 +301,13 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
       },
     },
     async ({ params }, reply) => {
-      const tenant = await tenants.delete(params.id.toLowerCase())
+      const tenant = await tenants.delete(idOf(params))
       return reply.code(202).send(toTenantBody(tenant))
     },
   )
+}
+
+/** The canonical form, by which the directory and the names of logins go. */
+function idOf({ id }: Static<typeof TenantParams>): string {
+  return id.toLowerCase()
 }

@@ -193,20 +193,27 @@ t.test('a change of name or quota is seen at once', async (t) => {
   await rejectsLike(t, tenants.update(id, { quota: { connections: 99 } }), { code: 'INVALID_REQUEST' })
 })
 
+/** What cannot be done to a tenant that is not there yet, or is about to go. */
+const OF_THE_LIVING = ['promoted', 'demoted', 'given a new credential', 'visited']
+
 t.test('each status allows its own moves only', async (t) => {
   const house = await withTenant(t, 'Moves')
   const { db, id, tenants } = house
   const set = (status: string) => db.query(sql`update lessor.tenants set status = ${status} where id = ${id}`)
   const refused = {
-    provisioning: ['suspend', 'resume', 'delete', 'update'],
-    deleting: ['suspend', 'resume', 'update'],
-    deleted: ['suspend', 'resume', 'update'],
+    provisioning: ['suspended', 'resumed', 'deleted', 'changed', ...OF_THE_LIVING],
+    deleting: ['suspended', 'resumed', 'changed', ...OF_THE_LIVING],
+    deleted: ['suspended', 'resumed', 'changed', ...OF_THE_LIVING],
   }
   const calls: Record<string, () => Promise<unknown>> = {
-    suspend: () => tenants.suspend(id),
-    resume: () => tenants.resume(id),
-    delete: () => tenants.delete(id),
-    update: () => tenants.update(id, { name: 'x' }),
+    suspended: () => tenants.suspend(id),
+    resumed: () => tenants.resume(id),
+    deleted: () => tenants.delete(id),
+    changed: () => tenants.update(id, { name: 'x' }),
+    promoted: () => tenants.promote(id),
+    demoted: () => tenants.demote(id),
+    'given a new credential': () => tenants.rotateCredential(id),
+    visited: () => tenants.visits.open({ tenantId: id, visitor: 'ada', minutes: 1, writes: false }),
   }
   for (const [status, moves] of Object.entries(refused)) {
     await set(status)
@@ -214,7 +221,7 @@ t.test('each status allows its own moves only', async (t) => {
       await rejectsLike(
         t,
         calls[move]?.() ?? Promise.resolve(),
-        { code: 'TENANT_STATUS_CONFLICT', message: new RegExp(`is ${status} cannot be`) },
+        { code: 'TENANT_STATUS_CONFLICT', message: `A tenant that is ${status} cannot be ${move}.` },
         `${move} while ${status}`,
       )
     }

@@ -85,6 +85,7 @@ t.test('what cannot be offered is refused before anything is made', async (t) =>
     [{ name: '\ud800' }, 'INVALID_REQUEST'],
     [{ name: 'n', namespace: 'nowhere' }, 'NAMESPACE_NOT_FOUND'],
     [{ name: 'n', placement: 'database' }, 'PLACEMENT_UNAVAILABLE'],
+    [{ name: 'n', placement: 'database', server: 'nowhere' }, 'PLACEMENT_UNAVAILABLE'],
     [{ name: 'n', server: 'nowhere' }, 'SERVER_NOT_FOUND'],
     [{ name: 'n', quota: { connections: 5 } }, 'INVALID_REQUEST'],
     [{ name: 'n', quota: { connections: 0 } }, 'INVALID_REQUEST'],

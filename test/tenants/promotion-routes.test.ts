@@ -129,5 +129,7 @@ t.test('what a promotion is asked for is checked', async (t) => {
     like(t, shown.partition, { tablespace: 'pg_default' })
     break
   }
-  t.equal((await post('demote', { max_rows: 10 })).statusCode, 202)
+  t.equal((await tenant.inject(add)).statusCode, 201)
+  t.equal((await post('demote', { max_rows: 0 })).json().code, 'PROMOTION_UNAVAILABLE')
+  t.equal((await post('demote', { max_rows: 1 })).statusCode, 202)
 })

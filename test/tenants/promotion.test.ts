@@ -139,6 +139,10 @@ t.test('a promotion that cannot be is refused, saying why', async (t) => {
     tenants.promote(tenant.id),
     /^The table app\.extra cannot be partitioned: .*public\.counted depends on it\.$/,
   )
+  await refused(
+    tenants.promote(tenant.id, { tablespace: 'nowhere' }),
+    /^The table app\.extra .* depends on it\. There is no tablespace "nowhere"\.$/,
+  )
   like(t, await tenants.get(tenant.id), { job: null, partition: null })
   await db.query(sql`drop materialized view public.counted`)
 

@@ -111,6 +111,22 @@ t.test('logins are closed at once, and their sessions end when they are not need
   t.strictSame(moments.slice(0, 2), ['not needed any more', 'ends sessions'])
 })
 
+t.test('sessions that cannot be ended are told of', async (t) => {
+  const house = await openHouse(t, { url })
+  const { tenant } = await house.tenants.onboard({ name: 'Not ended' })
+  const refused = new Error('not now')
+  const broken: ScriptDb = {
+    query: (statement) =>
+      statement.strings.join().includes('pg_terminate_backend')
+        ? Promise.reject(refused)
+        : admin.query(statement),
+    script: (text) => admin.script(text),
+    transaction: (fn) => admin.transaction(fn),
+  }
+  const grace = { until: Promise.resolve(), graceMs: HOUR_MS, signal: never() }
+  await rejectsLike(t, shutOut(broken, tenant.id, grace), refused)
+})
+
 t.test('a tenant without logins is not waited for', async () => {
   await shutOut(admin, '00000000-0000-4000-8000-000000000000', {
     until: FOR_EVER,

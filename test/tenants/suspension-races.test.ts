@@ -59,3 +59,25 @@ t.test('a resumption of a tenant that is suspended in the meantime opens its log
   t.equal(await canLogIn(admin, user), true)
   t.equal(await lines(house, id), 0)
 })
+
+t.test('a suspension that another process has settled meanwhile ends, and leaves it so', async (t) => {
+  const house = await withTenant(t, 'Settled elsewhere')
+  const { db, id, tenants, unsettled } = house
+  const { user } = await leak(house, id)
+  const waiting = async () =>
+    (
+      await admin.query(sql`
+    select from pg_locks where not granted and relation = 'lessor.visits'::regclass`)
+    ).length
+  const visits = await hold(house, sql`lock table lessor.visits in access exclusive mode`)
+  const suspended = tenants.suspend(id)
+  // It has written down what it is to do, and reads who visits the tenant.
+  while ((await waiting()) < 1) await sleep(5)
+  await db.query(sql`delete from lessor.login_settlements where tenant_id = ${id}::uuid`)
+  await visits.release()
+  t.equal((await suspended).unsettledLogins, null)
+  // Waits for what goes on.
+  await tenants.close()
+  t.equal(await canLogIn(admin, user), false)
+  t.strictSame(unsettled, [])
+})

@@ -45,6 +45,7 @@ t.test('a visit is written down, told with who and until when, and ends', async 
   const { visits, told } = visitsOf(house)
   const { tenant } = await house.tenants.onboard({ name: 'Visited' })
   const visit = await visits.open({ ...WISH, tenantId: tenant.id, writes: true })
+  t.equal(visit.parameters['rls.tenant_id'], tenant.id)
   await login(t, visit)
   const [row] = await house.db.query(sql`
     select role, tenant_id, server, visitor,
@@ -97,7 +98,10 @@ t.test('a visit that a deletion passes by leaves no login', async (t) => {
     transaction: (fn) => house.db.transaction(fn),
   }
   const { visits } = visitsOf(house, { db })
-  await rejectsLike(t, visits.open({ ...WISH, tenantId: tenant.id }), { code: 'TENANT_STATUS_CONFLICT' })
+  await rejectsLike(t, visits.open({ ...WISH, tenantId: tenant.id }), {
+    code: 'TENANT_STATUS_CONFLICT',
+    message: 'A tenant that is deleting cannot be visited.',
+  })
   t.equal(statements, 3)
   like(t, await traces(house, tenant.id), { roles: 1 }, "the tenant's own login alone")
   await real.visits.open({ ...WISH, tenantId: tenant.id })
