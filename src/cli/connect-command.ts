@@ -38,7 +38,8 @@ export const connectCommand: Command = {
         'control',
       )
     } catch (error) {
-      if (signals.status === undefined || error !== signals.signal.reason) throw error
+      if (signals.status === undefined) throw error
+      // What it was waiting for may have failed for another reason meanwhile.
       io.stderr.write('lessor connect: interrupted\n')
       return signals.status
     } finally {

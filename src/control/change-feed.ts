@@ -35,8 +35,10 @@ export class ChangeFeed {
   /** The last version handed on. */
   #read = 0n
   #reported = 0n
-  /** Versions whose work goes on, in order. */
+  /** Versions whose work goes on, or has failed, in order. */
   readonly #pending = new Set<bigint>()
+  /** Those of them whose work has failed: they are done when all is forgotten. */
+  readonly #failed = new Set<bigint>()
   #running: Promise<void> | undefined
   #next: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -93,7 +95,10 @@ export class ChangeFeed {
       for (let more = true; more && !this.#stopped; ) {
         const askedAt = clock.now()
         const since = await answerWithin(readChanges(db, this.#read, BATCH), this.#patienceMs)
-        const isApplied = isWhole(this.#read, since) && since.changes.every((change) => this.#apply(change))
+        const isApplied =
+          this.#failed.size === 0 &&
+          isWhole(this.#read, since) &&
+          since.changes.every((change) => this.#apply(change))
         if (!isApplied) await this.#resync(since.latest)
         more = this.#read < since.latest
         if (!more) outage.answered(askedAt)
@@ -105,8 +110,8 @@ export class ChangeFeed {
   }
 
   /**
-   * False for one that cannot be applied, which is told of. It may be a revocation, and those after it may be: all is
-   * forgotten then, which does what any of them would do.
+   * False for one that cannot be applied, which is told of. It may be a revocation, and those after it may be: all that is
+   * remembered is forgotten then. So it is when the work of one fails later.
    */
   #apply(change: ReadChange): boolean {
     const { handler, onError } = this.#options
@@ -122,8 +127,13 @@ export class ChangeFeed {
   }
 
   async #resync(latest: bigint): Promise<void> {
+    const failed = [...this.#failed]
     const work = await answerWithin(this.#options.handler.resync(), this.#patienceMs)
     this.#read = latest
+    for (const version of failed) {
+      this.#failed.delete(version)
+      this.#pending.delete(version)
+    }
     // A log that begins anew, as after a restore from a backup, has lower numbers.
     if (this.#reported > latest) this.#reported = 0n
     this.#await(latest, work)
@@ -132,12 +142,17 @@ export class ChangeFeed {
 
   #await(version: bigint, work: readonly Promise<unknown>[]): void {
     this.#pending.add(version)
-    Promise.all(work)
-      .catch(this.#options.onError)
-      .finally(() => {
+    Promise.all(work).then(
+      () => {
         this.#pending.delete(version)
         this.#report()
-      })
+      },
+      (error: unknown) => {
+        this.#options.onError(error)
+        // The next turn forgets all.
+        this.#failed.add(version)
+      },
+    )
   }
 
   #report(): void {

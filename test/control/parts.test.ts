@@ -36,6 +36,38 @@ t.test('a change that cannot be applied is told, and everything is forgotten ins
   t.strictSame(seen, [1n, 'all', 4n])
 })
 
+t.test(
+  'a change whose work fails later does not count as applied until everything is forgotten',
+  async (t) => {
+    const { db } = await openControl(t)
+    const seen: (bigint | 'all')[] = []
+    const bug = new Error('it could not be read')
+    const works = [() => Promise.reject(bug), () => Promise.resolve()]
+    const { failures, feed, reports } = await openFeed(t, db, {
+      handler: {
+        apply({ version }: ReadChange) {
+          seen.push(version)
+          return works.shift()?.()
+        },
+        resync: async () => {
+          seen.push('all')
+          return []
+        },
+      },
+    })
+    for (const keyId of ['one', 'two']) {
+      await db.transaction((tx) => insertChange(tx, { kind: 'key', tenantId: null, keyId }))
+    }
+    await feed.poll()
+    t.strictSame(failures, [bug])
+    t.strictSame([seen, feed.applied, reports], [[1n, 2n], 0n, []])
+    await feed.poll()
+    t.strictSame([seen, feed.applied], [[1n, 2n, 'all'], 2n])
+    await feed.poll()
+    t.strictSame([seen, failures], [[1n, 2n, 'all'], [bug]], 'once')
+  },
+)
+
 t.test('a change that cannot be applied stays to be applied while nothing can be forgotten', async (t) => {
   const { db } = await openControl(t)
   const gone = new Error('the control database is away')

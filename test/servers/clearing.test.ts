@@ -35,7 +35,11 @@ async function login(t: Test, admin: ServerAdmin, name = `tb_${randomUUID().repl
   const url = new URL(server.url)
   url.username = name
   url.password = PASSWORD
-  return { name, open: () => openSession(t, url.href, { lock_timeout: '0', statement_timeout: '0' }) }
+  return {
+    name,
+    open: (application = 'app') =>
+      openSession(t, url.href, { application_name: application, lock_timeout: '0', statement_timeout: '0' }),
+  }
 }
 
 /** waiting resolves when a session of this name waits for a lock. */
@@ -417,6 +421,17 @@ t.test('what looks for another administrator is not in the way of an index', asy
   const clearing = await look({ application_name: 'lessor clearing' })
   await admin.script('create index concurrently by_id_too on public.goods (id)')
   await clearing.connection.lost
+
+  // A tenant's session may take any name.
+  const disguised = await (await login(t, admin)).open('lessor clearing')
+  await disguised.connection.command('begin').result
+  await disguised.run('set transaction isolation level repeatable read')
+  await disguised.run('select 1 from public.goods')
+  const made = admin.script('create index concurrently by_id_three on public.goods (id)')
+  await Promise.race([looked(admin, 12), disguised.connection.lost])
+  t.equal(await isOpen(disguised), true)
+  await disguised.connection.command('commit').result
+  await made
 
   const report = await look({ application_name: 'a report' })
   const dropped = admin.script('drop index concurrently public.by_id_too')

@@ -16,6 +16,7 @@ import { RUN_USAGE, type RunOptions, readRunOptions } from './run-options.ts'
 import { scratchFolder } from './scratch.ts'
 import { startTestServer } from './server.ts'
 import { type FileTally, TapReader } from './tally.ts'
+import { withAdmin } from './template.ts'
 import { findTestFiles, UnknownTests, writeTimes } from './test-files.ts'
 
 const execute = promisify(execFile)
@@ -67,8 +68,9 @@ async function runTests(options: RunOptions, files: readonly string[]): Promise<
     const reader = new TapReader(show(files.length))
     const status = await runAll(options.jobs, files, reader, env)
     const tallies = reader.end()
+    const isServing = await answers(server.url)
     if (options.savesTimes) await writeTimes(new Map(tallies.map(({ file, seconds }) => [file, seconds])))
-    return report(files, tallies, { status, isWhole: options.paths.length === 0 })
+    return report(files, tallies, { status, isServing, isWhole: options.paths.length === 0 })
   } finally {
     await server.stop()
     await rm(folder, { recursive: true, force: true })
@@ -127,8 +129,17 @@ function told({ name, why }: FileTally['failures'][number]): string {
   return `failed: ${name}${why === '' ? '' : `\n${why.replaceAll(/^/gm, '    ')}`}`
 }
 
+function answers(url: string): Promise<boolean> {
+  return withAdmin(url, (admin) => admin`select 1`).then(
+    () => true,
+    () => false,
+  )
+}
+
 interface Ending {
   readonly status: number
+  /** Whether the PostgreSQL of the run still answers: without it, tests may have tried nothing. */
+  readonly isServing: boolean
   /** Whether all files were asked for. */
   readonly isWhole: boolean
 }
@@ -136,7 +147,7 @@ interface Ending {
 function report(
   files: readonly string[],
   tallies: readonly FileTally[],
-  { status, isWhole }: Ending,
+  { status, isServing, isWhole }: Ending,
 ): number {
   const slowest = tallies.toSorted((a, b) => b.seconds - a.seconds).slice(0, SLOWEST)
   console.log(
@@ -145,6 +156,7 @@ function report(
   const passed = tallies.reduce((sum, each) => sum + each.passed, 0)
   const failed = tallies.reduce((sum, each) => sum + each.failed, 0)
   const missing = shortcomings(files, tallies, isWhole)
+  if (!isServing) missing.push('the PostgreSQL of the tests has ended before them')
   // Once more at the end, where it is looked for.
   for (const { failures } of tallies) for (const failure of failures) console.log(told(failure))
   if (status !== 0 && failed + missing.length === 0) missing.push(`the run ended with ${status}`)

@@ -21,7 +21,10 @@ export interface WatchdogOptions extends Pick<ServerWatchOptions, 'clock' | 'lim
   readonly intervalMs: number
   readonly logins: BlockedLogins
   readonly observer: WatchObserver
-  /** Called after each look, and after a turn without one, with for how many data servers the last one failed, or a part of it. */
+  /**
+   * Called after each turn of the timer, with for how many data servers the last look failed, or a part of it. A look that is not
+   * over yet is waited for by later turns; it counts once.
+   */
   readonly onTurn?: (failures: number) => void
 }
 
@@ -52,18 +55,18 @@ export class Watchdog {
     const { isWatcher, onTurn, servers } = this.#options
     const own = new Set(servers.names().filter((server) => isWatcher(server)))
     for (const [server, watch] of this.#watches) if (!own.has(server)) this.#leave(server, watch)
-    if (own.size === 0) onTurn?.(0)
-    await Promise.all([...own].map((server) => this.#look(server, this.#watchOf(server))))
+    const looks = await Promise.all([...own].map((server) => this.#look(server, this.#watchOf(server))))
+    if (own.size === 0 || looks.includes(true)) onTurn?.(this.#failing.size)
   }
 
-  /** Waits for a look that is under way as well, which counts once. */
-  async #look(server: string, watch: ServerWatch): Promise<void> {
-    const isUnderWay = watch.isLooking
+  /** False for a look that was under way: the turn that has begun it counts it. */
+  async #look(server: string, watch: ServerWatch): Promise<boolean> {
+    if (watch.isLooking) return false
     const isWhole = await watch.pass()
-    if (isUnderWay || this.#watches.get(server) !== watch) return
+    if (this.#watches.get(server) !== watch) return false
     if (isWhole) this.#failing.delete(server)
     else this.#failing.add(server)
-    this.#options.onTurn?.(this.#failing.size)
+    return true
   }
 
   /** reopen makes another session to a data server, which has moved. */
