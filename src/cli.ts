@@ -1,17 +1,17 @@
 #!/usr/bin/env node
+import { constants } from 'node:os'
 import type { Command } from './cli/command.ts'
 import { connectCommand } from './cli/connect-command.ts'
 import { migrateCommand } from './cli/migrate-command.ts'
 import { findCommand, runCommand } from './cli/run-command.ts'
 import { serveCommand } from './cli/serve-command.ts'
 import { tenantsCommand } from './cli/tenants-command.ts'
+import { systemClock } from './clock.ts'
 import { readEnvironment } from './config.ts'
+import { listenForStop } from './stop-signals.ts'
 
 /** Every command, in the order of `lessor help`; the first one is what `lessor` alone does. */
 const COMMANDS: readonly Command[] = [serveCommand, tenantsCommand, connectCommand, migrateCommand]
-
-/** Exit statuses of a process that a signal ended (128 + its number). */
-const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
 
 await main()
 
@@ -30,16 +30,20 @@ async function main(): Promise<void> {
   process.exitCode ??= status
 }
 
-/** listen lets the first signal end the command in order, and the second one at once. */
+/** listen lets a signal end the command in order, and one that comes more than two seconds later at once. */
 function listen(stop: AbortController): void {
-  for (const [signal, status] of Object.entries(SIGNALS)) {
-    process.on(signal, () => {
-      if (stop.signal.aborted) process.exit(status)
-      process.exitCode = status
+  // The exit status of a process that a signal ended.
+  const statusOf = (signal: NodeJS.Signals) => 128 + constants.signals[signal]
+  listenForStop({
+    process,
+    clock: systemClock,
+    onStop(signal) {
+      process.exitCode = statusOf(signal)
       stop.abort()
-    })
-  }
-  // Whoever reads may stop reading, as `head` does.
+    },
+    onHurry: (signal) => process.exit(statusOf(signal)),
+  })
+  // What reads may stop reading, as `head` does.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error
     stop.abort()

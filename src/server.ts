@@ -4,12 +4,14 @@ import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
 import { banner, serviceUrl } from './banner.ts'
+import { systemClock } from './clock.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
 import { LessorError } from './errors.ts'
 import { createLogger, type Logger } from './http/logger.ts'
 import { createLessor, type Lessor } from './lessor.ts'
 import { prepareLocalState } from './local-state.ts'
-import { startError } from './start-error.ts'
+import { argumentsRefused, startError } from './start-error.ts'
+import { listenForStop, STOP_SIGNALS } from './stop-signals.ts'
 import { readVersion } from './version.ts'
 
 /** How often connections that have become idle are closed while the server closes. */
@@ -20,6 +22,7 @@ const ANSWER_MS = 500
 await main()
 
 async function main(): Promise<void> {
+  if (import.meta.main) refuseArguments(process.argv.slice(2))
   const config = readConfig()
   const { logger, flush } = createLogger(config.logLevel)
   process.on('exit', flush)
@@ -28,15 +31,17 @@ async function main(): Promise<void> {
   const stop = new AbortController()
   const resources = new AsyncDisposableStack()
   const started = start(config, logger, resources, stop.signal)
-  closeWithGrace(
+  let signalled: NodeJS.Signals | undefined
+  const closing = closeWithGrace(
     {
       delay: config.shutdown.timeoutMs,
       logger: false,
-      onSecondSignal: (signal) => logger.warn({ signal }, 'second signal, exiting at once'),
+      // It takes a signal that comes twice at once for two.
+      skip: [...STOP_SIGNALS],
       onSecondError: (err) => logger.fatal({ err }, 'error while shutting down, exiting at once'),
       onTimeout: () => logger.error('shutdown took too long, exiting at once'),
     },
-    async ({ signal, err }) => {
+    async ({ signal = signalled, err }) => {
       if (err === undefined) logger.info({ signal }, 'shutting down')
       else logger.fatal({ err }, 'uncaught error, shutting down')
       stop.abort()
@@ -46,6 +51,18 @@ async function main(): Promise<void> {
       logger.info('stopped')
     },
   )
+  listenForStop({
+    process,
+    clock: systemClock,
+    onStop(signal) {
+      signalled = signal
+      closing.close()
+    },
+    onHurry(signal) {
+      logger.warn({ signal }, 'another signal, exiting at once')
+      process.exit(1)
+    },
+  })
 
   try {
     await started
@@ -57,6 +74,13 @@ async function main(): Promise<void> {
     await resources.disposeAsync()
     process.exit(1)
   }
+}
+
+/** Who writes `npm start -- --port 9000` would find the service on another port. */
+function refuseArguments(args: readonly string[]): void {
+  if (args.length === 0) return
+  process.stderr.write(`${argumentsRefused(args)}\n`)
+  process.exit(2)
 }
 
 function readConfig(): Config {

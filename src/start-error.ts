@@ -1,4 +1,5 @@
 import { type Config, ConfigError } from './config.ts'
+import { VARIABLE_NAMES } from './config-variables.ts'
 import { MigrationError } from './control/migrate.ts'
 import { VaultKeysError } from './control/vault-keys.ts'
 import { EmbeddedError, hasCode } from './embedded/errors.ts'
@@ -24,6 +25,17 @@ export function startError(error: unknown, { host, port }: Config['http']): stri
     return `This user may not listen on port ${port}. Set PORT to 1024 or more.`
   }
   return undefined
+}
+
+/** argumentsRefused says what is set by a variable and not by an argument: a service that ignored it would listen elsewhere. */
+export function argumentsRefused(args: readonly string[]): string {
+  const [, option = '', given] = /^--([\w-]+)(?:=(.*))?$/.exec(args[0] ?? '') ?? []
+  const name = VARIABLE_NAMES.find((each) => each === option.toUpperCase().replaceAll('-', '_'))
+  const instead =
+    name === undefined
+      ? 'Set variables of .env.example in the environment or in .env.'
+      : `Set ${name}=${given ?? args[1] ?? ''} in the environment or in .env.`
+  return `The service takes no arguments, and got ${args.join(' ')}. ${instead}`
 }
 
 function withCause({ message, cause }: LessorError): string {

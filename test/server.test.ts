@@ -1,19 +1,16 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
 import { Agent, createServer, get } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { ControlDatabase } from '../src/control/control-database.ts'
 import { sql } from '../src/pool/statement.ts'
 import { generateVaultKeys } from '../src/vault/key-ring.ts'
-import { inheritedPostgres, testedVersion } from './postgres/environment.ts'
-import { compileCache } from './support/compile-cache.ts'
 import { testDatabase } from './support/database.ts'
-import { excludes, like, rejectsLike, throwsLike } from './support/like.ts'
+import { excludes, like, throwsLike } from './support/like.ts'
 import { PATIENT } from './support/patient.ts'
 import { type Service, startService } from './support/service.ts'
 
@@ -231,48 +228,6 @@ t.test('a request that outlasts the drain deadline is cut, and the exit is still
   t.ok(service.logged().some(({ msg }) => String(msg).includes('drain deadline')))
   const report = service.logged().find(({ msg }) => msg === 'pools closed')
   like(t, report, { leases: 1, statementsCut: 1, waitersCut: 0 })
-  await release()
-})
-
-t.test('SIGTERM to `npm start` reaches the service, and nothing is left', async (t) => {
-  const root = fileURLToPath(new URL('..', import.meta.url))
-  const npm = spawn('npm', ['start', '--silent'], {
-    cwd: root,
-    env: {
-      PATH: process.env.PATH ?? '',
-      ...inheritedPostgres(),
-      ...compileCache(),
-      HOME: t.testdir(),
-      STATE_DIR: t.testdirName,
-      PORT: '0',
-    },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  let output = ''
-  npm.stdout.setEncoding('utf8').on('data', (text) => {
-    output += text
-  })
-  t.teardown(() => npm.kill('SIGKILL'))
-  await until(() => output.includes('Server listening'))
-  const [, pid] = /"pid":(\d+)/.exec(output) ?? []
-  const data = join(t.testdirName, 'postgres', 'data')
-  const postmaster = readFileSync(join(data, 'postmaster.pid'), 'utf8')
-  t.equal(readFileSync(join(data, 'PG_VERSION'), 'utf8'), `${testedVersion()}\n`)
-  npm.kill('SIGTERM')
-  await once(npm, 'exit')
-  await until(() => !isAlive(Number(pid)))
-  t.notOk(isAlive(Number(postmaster.split('\n')[0])), 'no PostgreSQL is left')
-})
-
-t.test('a second signal exits at once', async (t) => {
-  const { service, answer, release } = await startBusy(t, t.testdir(), {})
-  const failed = rejectsLike(t, answer, { code: 'ECONNRESET' })
-  service.kill('SIGINT')
-  await until(() => service.stdout().includes('shutting down'))
-  service.kill('SIGINT')
-  t.equal(await service.exited, 1)
-  t.ok(service.stdout().includes('second signal'))
-  await failed
   await release()
 })
 

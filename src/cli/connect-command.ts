@@ -27,25 +27,41 @@ export const connectCommand: Command = {
   // Ctrl-C is for psql, and must not keep the login from being dropped: see PsqlSignals.
   ownsSignals: true,
   async run(args, io) {
-    const options = parseConnectArgs(args)
-    const signals = new PsqlSignals()
     try {
-      const psql = options.prints ? undefined : await findProgram('psql', io.environment)
-      const { signal } = signals
-      return await withLessor(
-        { ...io, signal },
-        ({ tenants }) => connect(tenants, options, psql, io, signals),
-        'control',
-      )
+      return await run(args, io)
     } catch (error) {
-      if (signals.status === undefined) throw error
-      // What it was waiting for may have failed for another reason meanwhile.
-      io.stderr.write('lessor connect: interrupted\n')
-      return signals.status
-    } finally {
-      signals.close()
+      // What is printed is run by `eval`, which would go on to a psql without a login if there were nothing.
+      if (isPrinted(args)) io.stdout.write('false\n')
+      throw error
     }
   },
+}
+
+/** Whether the arguments ask for a login in print, be the others wrong. */
+function isPrinted(args: readonly string[]): boolean {
+  return args.slice(0, args.includes('--') ? args.indexOf('--') : undefined).includes('--print')
+}
+
+async function run(args: readonly string[], io: CliIo): Promise<number> {
+  const options = parseConnectArgs(args)
+  const signals = new PsqlSignals()
+  try {
+    const psql = options.prints ? undefined : await findProgram('psql', io.environment)
+    const { signal } = signals
+    return await withLessor(
+      { ...io, signal },
+      ({ tenants }) => connect(tenants, options, psql, io, signals),
+      'control',
+    )
+  } catch (error) {
+    if (signals.status === undefined) throw error
+    // What it was waiting for may have failed for another reason meanwhile.
+    io.stderr.write('lessor connect: interrupted\n')
+    if (options.prints) io.stdout.write('false\n')
+    return signals.status
+  } finally {
+    signals.close()
+  }
 }
 
 async function connect(

@@ -27,6 +27,10 @@ export class Postmaster {
     this.#home = home
     this.#logFile = logFile
     this.exited = new Promise((resolve) => child.once('exit', () => resolve()))
+    // However this process exits, be it in a hurry, PostgreSQL does not outlive it. What was committed survives.
+    const quit = () => child.kill('SIGQUIT')
+    process.once('exit', quit)
+    child.once('exit', () => process.off('exit', quit))
   }
 
   /**

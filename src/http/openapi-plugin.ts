@@ -7,6 +7,7 @@ import { Type } from 'typebox'
 import { ERRORS } from '../errors.ts'
 import { errorsPage } from './errors-page.ts'
 import { type OpenapiDocument, shareProblem } from './openapi-problem.ts'
+import { markRequired, type RequiredDocument } from './openapi-required.ts'
 
 /** RouteAccess is who may call a route; app.ts gives every route one, together with its guard. */
 export type RouteAccess = 'open' | 'operator' | 'scraper' | 'tenant' | 'network'
@@ -72,6 +73,7 @@ const plugin: FastifyPluginAsync<OpenapiOptions> = async (fastify, { version }) 
     transformObject: (document) => {
       if (!('openapiObject' in document)) return document.swaggerObject
       shareProblem(document.openapiObject as OpenapiDocument)
+      markRequired(document.openapiObject as RequiredDocument)
       return document.openapiObject
     },
   })
@@ -82,6 +84,15 @@ const plugin: FastifyPluginAsync<OpenapiOptions> = async (fastify, { version }) 
     text ??= JSON.stringify(fastify.swagger())
     return reply.type('application/json; charset=utf-8').send(text)
   })
+
+  fastify.get('/', { schema: { hide: true } }, () => ({
+    service: 'Lessor',
+    version,
+    docs: '/docs',
+    openapi: '/openapi.json',
+    errors: '/docs/errors',
+    health: '/readyz',
+  }))
 
   await fastify.register(async (pages) => {
     pages.addHook('onRequest', (_request, reply, next) => {
@@ -135,6 +146,6 @@ function tenantHeader(isRequired: boolean): object {
 
 /**
  * openapiPlugin describes the routes that are registered after it: JSON at /openapi.json, a page at
- * /docs, the errors at /docs/errors.
+ * /docs, the errors at /docs/errors. / says where these are.
  */
 export const openapiPlugin = fp(plugin, { fastify: '5.x', name: 'lessor-openapi' })

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
@@ -210,6 +210,21 @@ t.test('who is not there, or going, gets no visitor', async (t) => {
   sameRows(t, await visitors(), [], 'a tenant that is deleted takes its visitors along')
   const gone = await run(undefined, id)
   t.match(gone.stderr, /A tenant that is deleted cannot be visited\. \(TENANT_STATUS_CONFLICT\)/)
+})
+
+t.test('what runs after a login in print does not run when there is none', async (t) => {
+  const { run } = await openConnect(t)
+  for (const args of [['unknown', '--print'], ['--print'], ['small', '--print', '--minutes', '0']]) {
+    const { status, stdout, stderr } = await run(undefined, ...args)
+    t.not(status, 0)
+    t.match(stderr, /^lessor connect: /m)
+    const went = spawnSync('/bin/sh', ['-c', `eval "$1" && echo went on`, 'sh', stdout], { encoding: 'utf8' })
+    t.equal(went.stdout, '', args.join(' '))
+  }
+  const { stdout } = await run(undefined, 'small', '--print')
+  const went = spawnSync('/bin/sh', ['-c', `eval "$1" && echo went on`, 'sh', stdout], { encoding: 'utf8' })
+  t.equal(went.stdout, 'went on\n')
+  t.equal((await run(undefined, 'unknown')).stdout, '', 'of a login for psql nothing is printed')
 })
 
 t.test('a login whose time is over is dropped by the next visit, and by the service', async (t) => {

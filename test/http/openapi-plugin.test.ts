@@ -1,4 +1,5 @@
 import t from 'tap'
+import { readVersion } from '../../src/version.ts'
 import { testApp } from '../support/app.ts'
 import { excludes, like } from '../support/like.ts'
 
@@ -6,7 +7,16 @@ interface Operation {
   readonly tags?: readonly string[]
   readonly summary?: string
   readonly security?: readonly Record<string, readonly string[]>[]
-  readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean }[]
+  readonly parameters?: readonly {
+    readonly name: string
+    readonly in: string
+    readonly required?: boolean
+    readonly schema?: { readonly default?: unknown }
+  }[]
+  readonly requestBody?: {
+    readonly required?: boolean
+    readonly content: Readonly<Record<string, { readonly schema?: BodySchema }>>
+  }
   readonly responses: Readonly<
     Record<string, { readonly description: string; readonly content?: Readonly<Record<string, unknown>> }>
   >
@@ -17,6 +27,12 @@ interface Document {
   readonly info: object
   readonly tags: readonly { readonly name: string }[]
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+}
+
+interface BodySchema {
+  readonly anyOf?: unknown
+  readonly required?: readonly string[]
+  readonly properties?: Readonly<Record<string, { readonly default?: unknown }>>
 }
 
 const METHODS = ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'] as const
@@ -34,6 +50,15 @@ t.test('the OpenAPI document and its page', async (t) => {
     like(t, document.info, { title: 'Lessor', version: /^\d+\.\d+\.\d+/ })
   })
 
+  t.test('/ says where it is, and where each other thing is', async (t) => {
+    const answer = await app.inject('/')
+    t.equal(answer.statusCode, 200)
+    const { service, version, ...places } = answer.json<Record<string, string>>()
+    t.strictSame([service, version], ['Lessor', readVersion()])
+    t.strictSame(Object.keys(places), ['docs', 'openapi', 'errors', 'health'])
+    for (const place of Object.values(places)) t.equal((await app.inject(place)).statusCode, 200, place)
+  })
+
   t.test('it has every route of the app, and no other', async (t) => {
     const described = operations.map(({ path, method }) => `${method.toUpperCase()} ${path}`)
     t.strictSame(described.toSorted(), routesOf(app.printRoutes({ commonPrefix: false })).toSorted())
@@ -42,6 +67,26 @@ t.test('the OpenAPI document and its page', async (t) => {
       const url = path.replaceAll(':', '::').replaceAll(/\{(\w+)\}/g, ':$1')
       t.ok(app.hasRoute({ method: method.toUpperCase() as 'GET', url }), `${method} ${path}`)
     }
+  })
+
+  t.test('nothing that has a default must be sent, and no body that may be left out', async (t) => {
+    let defaults = 0
+    for (const { path, method, operation } of operations) {
+      for (const { name, required, schema } of operation.parameters ?? []) {
+        if (schema?.default === undefined) continue
+        defaults += 1
+        t.equal(required, false, `${method} ${path}: ${name}`)
+      }
+      const body = operation.requestBody?.content['application/json']?.schema
+      if (body === undefined) continue
+      t.equal(body.anyOf, undefined, `${method} ${path}: null is no body`)
+      for (const name of body.required ?? []) {
+        t.equal(body.properties?.[name]?.default, undefined, `${method} ${path}: ${name}`)
+      }
+    }
+    t.ok(defaults > 10)
+    const [promote] = operations.filter(({ path }) => path.endsWith('/promote'))
+    t.equal(promote?.operation.requestBody?.required, false)
   })
 
   t.test('every operation has a summary, a known tag, and describes its answers', async (t) => {
@@ -119,7 +164,7 @@ t.test('the OpenAPI document and its page', async (t) => {
   })
 })
 
-/** routesOf reads the tree that printRoutes draws; without HEAD, /docs and /openapi.json. */
+/** routesOf reads the tree that printRoutes draws; without HEAD, /, /docs and /openapi.json. */
 function routesOf(tree: string): string[] {
   const parents: string[] = []
   const routes: string[] = []
@@ -131,7 +176,7 @@ function routesOf(tree: string): string[] {
     const path = parents.join('') + part
     parents.push(path.slice(parents.join('').length))
     const url = path.length > 1 ? path.replace(/\/$/, '') : path
-    if (/^\/(docs|openapi\.json)/.test(url)) continue
+    if (url === '/' || /^\/(docs|openapi\.json)/.test(url)) continue
     for (const method of METHODS) {
       if (methods.split(', ').includes(method)) {
         routes.push(`${method} ${url.replaceAll(/\/:(\w+)/g, '/{$1}')}`)
