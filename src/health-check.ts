@@ -1,5 +1,5 @@
 // What the image's HEALTHCHECK runs beside the service, with its environment: exits with 0 when /livez answers 200, else with
-// 1 and a sentence. It asks nobody else, so that a database that is down does not restart the service.
+// 1 and a sentence. It asks no other server, so that a database that is down does not restart the service.
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { serviceUrl } from './banner.ts'

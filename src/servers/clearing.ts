@@ -114,7 +114,7 @@ export class Clearing {
           note(blockers)
           for (const each of blockers) if (this.#mayEnd(each)) await this.#end(lane, each)
           // An index that is made concurrently waits for the end of each transaction that was looking when it asked.
-          // One that looks for others connects anew when it next looks.
+          // One that looks for others connects again when it next looks.
           if (!blockers.some(({ isOwn }) => isOwn)) return
           await lane.command('rollback')
           await begin(lane)

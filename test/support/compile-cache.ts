@@ -1,4 +1,4 @@
-/** compileCache is the part of our environment that a child with an environment of its own needs to compile nothing anew. */
+/** compileCache is the part of our environment that a child with an environment of its own needs to compile nothing twice. */
 export function compileCache(
   { NODE_COMPILE_CACHE: folder }: NodeJS.ProcessEnv = process.env,
 ): Record<string, string> {

@@ -135,7 +135,7 @@ t.test('the new login reaches the rows of its own tenant and nothing else', asyn
     ...(Number(testedVersion()) >= 16
       ? [['as the group', sql`set role lessor_tenant`, '42501', [{ id }]] as const]
       : [['as the group', sql`set role lessor_tenant`, [], '22P02'] as const]),
-    ['as whoever logged in, again', sql`reset role`, [], [{ id }]],
+    ['as the login again', sql`reset role`, [], [{ id }]],
     ['as the keeper', sql`set role lessor_keeper`, '42501', [{ id }]],
     ['as the old login', sql`set role ${ident(roleName(id, 'blue'))}`, '22023', [{ id }]],
   ] as const) {
