@@ -5,7 +5,7 @@ import { sql } from '../../src/pool/statement.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { testDatabase } from '../support/database.ts'
 import { openHouse } from './house.ts'
-import { canLogIn, hold, leak, lines } from './logins.ts'
+import { canLogIn, hold, hurry, leak, lines } from './logins.ts'
 
 const { url } = await testDatabase(t, { template: 'control' })
 const admin = new ServerAdmin({ address: parseDatabaseUrl(url) })
@@ -28,8 +28,12 @@ t.test('of suspensions and resumptions at once the last one counts', async (t) =
       tenants.suspend(id),
       tenants.resume(id),
     ])
-    const { status, unsettledLogins } = await tenants.get(id)
-    t.equal(unsettledLogins, null)
+    // What takes longer than a caller waits is done later.
+    while ((await tenants.get(id)).unsettledLogins !== null) {
+      await hurry(house)
+      await tenants.recover()
+    }
+    const { status } = await tenants.get(id)
     t.equal(await canLogIn(admin, user), status === 'active', `the tenant is ${status}`)
   }
 })

@@ -9,8 +9,8 @@ import { openSession } from '../placement/support.ts'
 import { testDatabase } from '../support/database.ts'
 import { rejectsLike } from '../support/like.ts'
 import { TcpProxy } from '../support/tcp-proxy.ts'
-import { type House, type HouseOptions, openHouse } from './house.ts'
-import { canLogIn, leak, lines } from './logins.ts'
+import { type HouseOptions, openHouse } from './house.ts'
+import { canLogIn, hurry, leak, lines } from './logins.ts'
 
 t.setTimeout(180_000)
 const { url } = await testDatabase(t, { template: 'control' })
@@ -44,11 +44,6 @@ function logIn(
 
 async function sessions(user: string): Promise<number> {
   return (await admin.query(sql`select from pg_stat_activity where usename = ${user}`)).length
-}
-
-/** Lets what is left come up at the next recovery. */
-async function hurry({ db }: Pick<House, 'db'>): Promise<void> {
-  await db.query(sql`update lessor.login_settlements set retry_at = now() - interval '1 second'`)
 }
 
 for (const placement of OWN_LOGINS) {
