@@ -40,6 +40,8 @@ const LOOSE = [
   "t.rejects(work, 'why')",
   "t.rejects(work, { code: 'X' })",
   't.rejects(work, REFUSED)',
+  't.rejects(work, Error)',
+  't.throws(() => work(), LessorError)',
   't.throws(() => work())',
   "t.throws(() => work(), { message: 'm' }, 'why')",
 ]

@@ -373,3 +373,15 @@ t.test(
     t.strictSame(told, [`a failed: ${LOST}`])
   },
 )
+
+t.test('what comes after the end is not read, and changes nothing', async (t) => {
+  const { ask, told, pipeline, counts } = setUp()
+  ask('a')
+  t.not(pipeline.verdict(MESSAGE.dataRow, 9, 1), 'refuse')
+  pipeline.close()
+  for (const type of [MESSAGE.dataRow, MESSAGE.notice, MESSAGE.readyForQuery]) {
+    t.equal(pipeline.verdict(type, 9, 1), 'refuse')
+  }
+  pipeline.violated('something else')
+  t.strictSame([told, counts.violations], [[`a failed: ${LOST}`], 0])
+})
