@@ -68,3 +68,18 @@ t.test('what a node repeats and cannot do is counted as failed, and works again'
   await until(() => tasks.failing().length === 0)
   t.ok(runsOf(app, 'listener').ok >= 2)
 })
+
+t.test(
+  'each step of recovery that cannot be done is counted as failed, and none keeps another',
+  async (t) => {
+    const app = await testApp(t)
+    const { control, tasks, tenants } = app.lessor
+    const steps = tenants.recoverySteps.map(({ task }) => task)
+    t.strictSame(steps.toSorted(), ['answers', 'counts', 'failing_jobs', 'jobs', 'settlements', 'visits'])
+    const before = new Map(steps.map((task) => [task, runsOf(app, task).failed]))
+    await control.script('alter schema lessor rename to elsewhere')
+    for (const { task, run } of tenants.recoverySteps) await tasks.run(task, run)
+    await control.script('alter schema elsewhere rename to lessor')
+    for (const task of steps) t.ok(runsOf(app, task).failed > (before.get(task) ?? 0), task)
+  },
+)
