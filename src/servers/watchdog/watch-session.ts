@@ -127,7 +127,7 @@ export class WatchSession {
  * Locks what a look reads, and the catalogs in which the server looks for what statements name, with their indexes.
  * Locks that a transaction has need no room in the table when they are asked for again. Those that it has not may need none
  * either: a session keeps some apart, 16 before PostgreSQL 18 and max_locks_per_transaction since (lmgr/README, "Fast Path
- * Locking"), which the first of these use up.
+ * Locking"), which the first of these use up. pg_stats, since not all administrators may read pg_statistic, which the planner reads.
  */
 const LOOKED_AT = sql`
   select from pg_stat_activity, pg_locks, pg_prepared_xacts, pg_stat_progress_analyze where false
@@ -135,4 +135,5 @@ const LOOKED_AT = sql`
   union all select from pg_class, pg_attribute, pg_index where false
   union all select from pg_type, pg_proc, pg_operator, pg_cast where false
   union all select from pg_opclass, pg_opfamily, pg_am, pg_amop, pg_amproc where false
-  union all select from pg_aggregate, pg_namespace, pg_rewrite, pg_collation, pg_language, pg_range where false`
+  union all select from pg_aggregate, pg_namespace, pg_rewrite, pg_collation, pg_language, pg_range where false
+  union all select from pg_stats, pg_constraint, pg_attrdef, pg_inherits, pg_tablespace where false`
