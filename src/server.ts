@@ -32,6 +32,7 @@ async function main(): Promise<void> {
   const resources = new AsyncDisposableStack()
   const started = start(config, logger, resources, stop.signal)
   let signalled: NodeJS.Signals | undefined
+  let isStopping = false
   const closing = closeWithGrace(
     {
       delay: config.shutdown.timeoutMs,
@@ -42,6 +43,7 @@ async function main(): Promise<void> {
       onTimeout: () => logger.error('shutdown took too long, exiting at once'),
     },
     async ({ signal = signalled, err }) => {
+      isStopping = true
       if (err === undefined) logger.info({ signal }, 'shutting down')
       else logger.fatal({ err }, 'uncaught error, shutting down')
       stop.abort()
@@ -55,6 +57,8 @@ async function main(): Promise<void> {
     process,
     clock: systemClock,
     onStop(signal) {
+      // An uncaught error has begun it already: a second run would end before the first.
+      if (isStopping) return
       signalled = signal
       closing.close()
     },

@@ -120,3 +120,28 @@ t.test('a signal of one who does not want to wait ends it at once, and PostgreSQ
   await until(() => !isAlive(postmaster))
   t.equal(isAlive(postmaster), false)
 })
+
+t.test(
+  'a signal while an uncaught error ends the service changes neither order nor exit status',
+  async (t) => {
+    const service = startService(t, {
+      directory: t.testdir(),
+      environment: { SHUTDOWN_DELAY_MS: '2000' },
+      preload: `process.once('SIGWINCH', () => { throw new TypeError('out of nowhere') })`,
+    })
+    await service.listening()
+    const postmaster = postmasterOf(join(t.testdirName, '.lessor'))
+    service.kill('SIGWINCH')
+    await until(() => service.stdout().includes('uncaught error'))
+    service.kill('SIGTERM')
+    t.equal(await service.exited, 1)
+    t.strictSame(
+      service
+        .logged()
+        .filter(({ msg }) => msg === 'stopped' || msg === 'shutting down')
+        .map(({ msg }) => msg),
+      ['stopped'],
+    )
+    t.equal(isAlive(postmaster), false)
+  },
+)

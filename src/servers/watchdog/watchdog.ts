@@ -22,8 +22,8 @@ export interface WatchdogOptions extends Pick<ServerWatchOptions, 'clock' | 'lim
   readonly logins: BlockedLogins
   readonly observer: WatchObserver
   /**
-   * Called after each turn of the timer, with for how many data servers the last look failed, or a part of it. A look that is not
-   * over yet is waited for by later turns; it counts once.
+   * Called after each turn that has looked, and one that had nothing to look at, with for how many data servers the last look
+   * failed, or a part of it. A look that takes longer counts with the turn that began it.
    */
   readonly onTurn?: (failures: number) => void
 }
