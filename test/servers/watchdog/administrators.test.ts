@@ -3,9 +3,10 @@ import t, { type Test } from 'tap'
 import { loginName } from '../../../src/placement/tenant-names.ts'
 import { sql } from '../../../src/pool/statement.ts'
 import { ServerAdmin } from '../../../src/servers/server-admin.ts'
+import type { WatchLimits } from '../../../src/servers/watchdog/policy.ts'
 import { testedVersion } from '../../postgres/environment.ts'
 import { rejectsLike } from '../../support/like.ts'
-import { openStage, PASSWORD, sessionAddress } from './stage.ts'
+import { LAX, openStage, PASSWORD, sessionAddress } from './stage.ts'
 
 t.setTimeout(120_000)
 
@@ -43,9 +44,10 @@ for (const [who, grants] of [
     const { login, name, watchAs } = await openOther(t, grants)
     const session = await stage.session(login)
     await session.run('begin; select 1')
+    let limits: WatchLimits = { ...LAX, transactionMs: 50 }
     const { blocked, errors, reasons, until } = stage.watch(
-      { transactionMs: 50, blockingMs: 20 },
-      { ...watchAs, offences: { count: 2, withinMs: 600_000 } },
+      {},
+      { ...watchAs, limits: () => limits, offences: { count: 2, withinMs: 600_000 } },
     )
     await until(async () => !(await session.isAlive()))
     t.strictSame(reasons(), [[session.pid, 'transaction']])
@@ -60,6 +62,8 @@ for (const [who, grants] of [
     await again.run(`begin; lock table ${table} in access exclusive mode`)
     neighbour.begin(`insert into ${table} values (1)`)
     await stage.untilWaits(neighbour)
+    // The neighbour's transaction is as old as its wait.
+    limits = { ...LAX, blockingMs: 20 }
     await until(async () => blocked.length > 0)
     t.strictSame(
       blocked.map(({ login: of }) => of),

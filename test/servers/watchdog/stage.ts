@@ -229,14 +229,15 @@ export function openWatch(
         reason,
       ])
     },
-    /** Passes until a session is gone. */
+    /** Passes until `isDone`, and no more than a thousand times. */
     async until(isDone: () => Promise<boolean>): Promise<void> {
-      for (;;) {
+      for (let pass = 0; pass < 1_000; pass++) {
         await watch.pass()
         await watch.settled()
         if (await isDone()) return
         await sleep(20)
       }
+      throw new AggregateError(errors, `not so after 1,000 passes, of which ${passes} came to their end`)
     },
   }
 }
