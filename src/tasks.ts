@@ -52,7 +52,12 @@ export interface TaskState {
   readonly failedInARow: number
   /** When a run last went well, by the clock; undefined before that. */
   readonly lastOkAt: number | undefined
+  /** For how long the oldest run by `Tasks.run` has been under way; 0 while there is none. A run that never ends shows here alone. */
+  readonly runningMs: number
 }
+
+/** Past is what a task has behind it. */
+type Past = Omit<TaskState, 'name' | 'runningMs'>
 
 /** TaskObserver hears of what operators should know; must not throw. */
 export interface TaskObserver {
@@ -72,7 +77,8 @@ export interface TasksOptions {
 /** Tasks knows how the runs of each task went, so that one that fails for good is seen. */
 export class Tasks {
   readonly #options: TasksOptions
-  readonly #states = new Map<TaskName, Omit<TaskState, 'name'>>()
+  readonly #states = new Map<TaskName, Past>()
+  readonly #running = new Set<{ readonly name: TaskName; readonly since: number }>()
 
   constructor(options: TasksOptions) {
     this.#options = options
@@ -80,6 +86,8 @@ export class Tasks {
 
   /** run makes one run of a task: what it throws is told and counted. Resolves when it has ended; never rejects. */
   async run(name: TaskName, work: () => unknown): Promise<void> {
+    const run = { name, since: this.#options.clock.now() }
+    this.#running.add(run)
     try {
       await work()
       this.ended(name, 0)
@@ -88,6 +96,8 @@ export class Tasks {
       if (isLessorError(error, 'SHUTTING_DOWN')) return
       this.#options.observer.failed(name, error)
       this.ended(name, 1)
+    } finally {
+      this.#running.delete(run)
     }
   }
 
@@ -108,7 +118,12 @@ export class Tasks {
 
   /** list is the state of every task, one that has not run included. */
   list(): readonly TaskState[] {
-    return TASKS.map((name) => ({ name, ...this.#stateOf(name) }))
+    const now = this.#options.clock.now()
+    const runningMs = new Map<TaskName, number>()
+    for (const { name, since } of this.#running) {
+      runningMs.set(name, Math.max(now - since, runningMs.get(name) ?? 0))
+    }
+    return TASKS.map((name) => ({ name, ...this.#stateOf(name), runningMs: runningMs.get(name) ?? 0 }))
   }
 
   /** failing names the tasks that fail again and again. */
@@ -118,7 +133,7 @@ export class Tasks {
       .map(({ name }) => name)
   }
 
-  #stateOf(name: TaskName): Omit<TaskState, 'name'> {
+  #stateOf(name: TaskName): Past {
     return this.#states.get(name) ?? { runs: { ok: 0, failed: 0 }, failedInARow: 0, lastOkAt: undefined }
   }
 }

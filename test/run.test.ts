@@ -43,12 +43,21 @@ t.test('what a run is asked for', async (t) => {
     jobs: 3,
     versions: [],
     savesTimes: false,
+    checks: false,
   })
   t.strictSame(readRunOptions(['--jobs=1', '--save-times']), {
     paths: [],
     jobs: 1,
     versions: [],
     savesTimes: true,
+    checks: false,
+  })
+  t.strictSame(readRunOptions(['--check', '--jobs=1']), {
+    paths: [],
+    jobs: 1,
+    versions: [],
+    savesTimes: false,
+    checks: true,
   })
   t.equal(readRunOptions(['--help', 'test/vault']), undefined)
   for (const jobs of ['0', '1.5', 'many', '']) {
@@ -63,6 +72,7 @@ t.test('what a run is asked for', async (t) => {
     jobs: 1,
     versions: ['16', '15'],
     savesTimes: false,
+    checks: false,
   })
   for (const [args, named] of [
     [['--postgres', '14'], '14'],
@@ -80,6 +90,7 @@ const tallyOf = (file: string, more: Partial<FileTally> = {}): FileTally => ({
   failed: 0,
   failures: [],
   left: [],
+  empty: [],
   seconds: 1,
   ...more,
 })
@@ -92,6 +103,9 @@ t.test('a run that lacks something fails though nothing in it did', async (t) =>
   t.strictSame(shortcomings([a], [tallyOf(a, { passed: 0, failed: 1 })], false), [])
   t.strictSame(shortcomings([a], [tallyOf(a, { left: ['test/a.test.ts > later'] })], false), [
     'test/a.test.ts: test/a.test.ts > later was left out; a test that cannot run is to say what is so instead',
+  ])
+  t.strictSame(shortcomings([a], [tallyOf(a, { empty: ['test/a.test.ts > waits'] })], false), [
+    'test/a.test.ts: test/a.test.ts > waits asserts nothing',
   ])
 })
 

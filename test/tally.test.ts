@@ -19,7 +19,7 @@ t.test('assertions count, at every depth, and subtests do not', async (t) => {
   )
   t.strictSame(
     { ...tally(tap) },
-    { passed: 3, failed: 1, failures: [{ name: 'a.test.ts > one > same', why: '' }], left: [] },
+    { passed: 3, failed: 1, failures: [{ name: 'a.test.ts > one > same', why: '' }], left: [], empty: [] },
   )
 })
 
@@ -27,7 +27,13 @@ t.test('a file that fails as a whole counts as a failure, with all its assertion
   const tap = lines('# Subtest: a.test.ts', '    ok 1 - equal', '    1..1', 'not ok 1 - a.test.ts', '1..1')
   t.strictSame(
     { ...tally(tap) },
-    { passed: 1, failed: 1, failures: [{ name: 'a.test.ts > not ok as a whole', why: '' }], left: [] },
+    {
+      passed: 1,
+      failed: 1,
+      failures: [{ name: 'a.test.ts > not ok as a whole', why: '' }],
+      left: [],
+      empty: [],
+    },
   )
 })
 
@@ -35,7 +41,13 @@ t.test('a file that crashed before its first assertion counts as a failure', asy
   const tap = lines('# Subtest: a.test.ts', '    1..0 # no tests found', 'not ok 1 - a.test.ts', '1..1')
   t.strictSame(
     { ...tally(tap) },
-    { passed: 0, failed: 1, failures: [{ name: 'a.test.ts > not ok as a whole', why: '' }], left: [] },
+    {
+      passed: 0,
+      failed: 1,
+      failures: [{ name: 'a.test.ts > not ok as a whole', why: '' }],
+      left: [],
+      empty: [],
+    },
   )
 })
 
@@ -51,7 +63,36 @@ t.test('what is skipped or to do is neither, and is named', async (t) => {
   )
   t.strictSame(
     { ...tally(tap) },
-    { passed: 1, failed: 0, failures: [], left: ['a.test.ts > later', 'a.test.ts > some day'] },
+    { passed: 1, failed: 0, failures: [], left: ['a.test.ts > later', 'a.test.ts > some day'], empty: [] },
+  )
+})
+
+t.test('a test that asserts nothing is named, and one that was left out is not', async (t) => {
+  const tap = lines(
+    '# Subtest: a.test.ts',
+    '    # Subtest: outer',
+    '        # Subtest: waits',
+    '            1..0',
+    '        ok 1 - waits',
+    '        ok 2 - equal',
+    '        1..2',
+    '    ok 1 - outer',
+    '    # Subtest: later',
+    '        1..0',
+    '    ok 2 - later # SKIP',
+    '    1..2',
+    'ok 1 - a.test.ts',
+    '1..1',
+  )
+  t.strictSame(
+    { ...tally(tap) },
+    {
+      passed: 1,
+      failed: 0,
+      failures: [],
+      left: ['a.test.ts > later'],
+      empty: ['a.test.ts > outer > waits'],
+    },
   )
 })
 
@@ -63,7 +104,7 @@ t.test('a run that was cut short is a failure', async (t) => {
     const { passed, failed } = tally(tap)
     t.strictSame([passed, failed], [1, 1])
   }
-  t.strictSame({ ...tally('') }, { passed: 0, failed: 0, failures: [], left: [] })
+  t.strictSame({ ...tally('') }, { passed: 0, failed: 0, failures: [], left: [], empty: [] })
 })
 
 t.test('a failure says where it stands and what was different', async (t) => {
@@ -90,7 +131,7 @@ t.test('a run is told file by file as it goes, with what each took', async (t) =
   reader.write(
     'ok 1 - test/b.test.ts # time=1500ms\n# Subtest: test/a.test.ts\n    # Subtest: later\n        1..0\n',
   )
-  const b = { file: 'test/b.test.ts', passed: 1, failed: 0, failures: [], left: [], seconds: 1.5 }
+  const b = { file: 'test/b.test.ts', passed: 1, failed: 0, failures: [], left: [], empty: [], seconds: 1.5 }
   t.strictSame(told, [b])
   reader.write(
     '    ok 1 - later # SKIP\n    not ok 2 - equal\n    1..2\nnot ok 2 - test/a.test.ts # time=20ms\n1..2\n',
@@ -101,6 +142,7 @@ t.test('a run is told file by file as it goes, with what each took', async (t) =
     failed: 1,
     failures: [{ name: 'test/a.test.ts > equal', why: '' }],
     left: ['test/a.test.ts > later'],
+    empty: [],
     seconds: 0.02,
   }
   t.strictSame(reader.end(), [b, a])

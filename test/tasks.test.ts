@@ -41,6 +41,7 @@ t.test('every task is listed before it has run, once', async (t) => {
     runs: { ok: 0, failed: 0 },
     failedInARow: 0,
     lastOkAt: undefined,
+    runningMs: 0,
   })
   t.strictSame(tasks.failing(), [])
 })
@@ -60,6 +61,7 @@ t.test('a run that fails is told by its name, counted, and rejects nothing', asy
     runs: { ok: 1, failed: 2 },
     failedInARow: 2,
     lastOkAt: 1_000,
+    runningMs: 0,
   })
   t.strictSame(stateOf('visits')?.runs, { ok: 0, failed: 0 }, 'each task counts for itself')
 })
@@ -81,6 +83,7 @@ t.test('a task fails again and again when its last runs have, and that is told o
     runs: { ok: 1, failed: 4 },
     failedInARow: 0,
     lastOkAt: 3_000,
+    runningMs: 0,
   })
 })
 
@@ -97,4 +100,20 @@ t.test('a run that ends since the process does has not failed', async (t) => {
   await tasks.run('jobs', () => Promise.reject(new LessorError('SHUTTING_DOWN')))
   t.strictSame(told, [])
   t.strictSame(stateOf('jobs')?.runs, { ok: 0, failed: 0 })
+})
+
+t.test('a run that does not end is seen for as long as it is under way, the oldest of a task', async (t) => {
+  const { pass, stateOf, tasks } = setUp()
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const runs = [tasks.run('visits', () => first.promise)]
+  pass(3_000)
+  runs.push(tasks.run('visits', () => second.promise))
+  pass(500)
+  t.strictSame([stateOf('visits')?.runningMs, stateOf('jobs')?.runningMs], [3_500, 0])
+  first.resolve()
+  await runs[0]
+  t.equal(stateOf('visits')?.runningMs, 500)
+  second.reject(AWAY)
+  await runs[1]
+  t.equal(stateOf('visits')?.runningMs, 0, 'one that has failed has ended')
 })

@@ -34,6 +34,12 @@ export function taskMetrics({ tasks, failingJobs }: TaskSources): readonly Scrap
       read: () => list().map(({ lastOkAt = 0, name }) => [{ task: name }, lastOkAt / 1000] as const),
     },
     {
+      name: 'lessor_task_running_seconds',
+      help: 'For how long the run of a task has been under way; 0 while there is none',
+      type: 'gauge',
+      read: () => list().map(({ name, runningMs }) => [{ task: name }, runningMs / 1000] as const),
+    },
+    {
       name: 'lessor_jobs_failing',
       help: 'Work on single tenants that fails again and again, in whichever process',
       type: 'gauge',

@@ -94,6 +94,12 @@ t.test('what no test can see has none', async (t) => {
     "object: { description: 'a', b: 'c' } -> {}",
     "string: 'c' -> ''",
   ])
+  t.strictSame(mutants("const x = { description: 'a' + 'b', title: 'd' }"), [])
+  t.strictSame(mutants("const x = { description: 'a' + b }"), [
+    "object: { description: 'a' + b } -> {}",
+    "string: 'a' -> ''",
+    'arithmetic: + -> -',
+  ])
   t.strictSame(mutants('timer.unref()'), [])
   t.strictSame(mutants("logger.info('a')"), ["statement: logger.info('a') -> ;"])
   t.strictSame(mutants("const x = new Error(a === 'b' ? 'c' : 'd')"), [

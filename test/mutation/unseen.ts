@@ -13,7 +13,7 @@ const UNSEEN: readonly ((node: Node) => boolean)[] = [
   (node) => isText(node) && is.isTaggedTemplateExpression(node.parent),
   // Wording: the sentences of errors, the words of the OpenAPI page.
   (node) => isText(node) && isOfError(node.parent),
-  (node) => is.isPropertyAssignment(node) && WORDING.has(nameOf(node.name)) && isText(node.initializer),
+  (node) => isWording(node) || (is.isObjectLiteralExpression(node) && node.properties.every(isWording)),
   // What is written to a log; that it is written can be seen.
   (node) => is.isCallExpression(node.parent) && node.parent.expression !== node && isLogCall(node.parent),
   // A branch that only a mistake in the code around it reaches.
@@ -32,6 +32,16 @@ export function isUnseen(node: Node): boolean {
 
 function isText(node: Node): boolean {
   return is.isStringLiteral(node) || is.isNoSubstitutionTemplateLiteral(node) || is.isTemplateExpression(node)
+}
+
+function isWording(node: Node): boolean {
+  return is.isPropertyAssignment(node) && WORDING.has(nameOf(node.name)) && isSentence(node.initializer)
+}
+
+/** A text, or texts that are put together. */
+function isSentence(node: Node): boolean {
+  if (!is.isBinaryExpression(node)) return isText(node)
+  return node.operatorToken.kind === SyntaxKind.PlusToken && isSentence(node.left) && isSentence(node.right)
 }
 
 /** The arguments of an error, and the parts of a sentence among them. */

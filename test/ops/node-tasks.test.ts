@@ -69,6 +69,22 @@ t.test('what a node repeats and cannot do is counted as failed, and works again'
   t.ok(runsOf(app, 'listener').ok >= 2)
 })
 
+t.test('sweeps, trials of the walls and limits of logins that fail are counted as failed', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const everySecond = '* * * * * *'
+  const app = await testApp(t, { SWEEP_CRON: everySecond, ISOLATION_CRON: everySecond })
+  const { control, pools } = app.lessor
+  mock.method(pools, 'sweep', () => {
+    throw new Error('of the test')
+  })
+  await control.script('alter table lessor.tenants rename to elsewhere')
+  mock.timers.tick(FIVE_MINUTES)
+  const failing: TaskName[] = ['connection_limits', 'isolation', 'sweep']
+  for (const task of failing) await until(() => runsOf(app, task).failed > 0)
+  t.strictSame([runsOf(app, 'connection_limits').ok, runsOf(app, 'isolation').ok], [0, 0])
+})
+
 t.test(
   'each step of recovery that cannot be done is counted as failed, and none keeps another',
   async (t) => {

@@ -42,6 +42,22 @@ t.test(
   },
 )
 
+t.test('a run under way has its time, in seconds', async (t) => {
+  let now = 1_000
+  const tasks = new Tasks({ clock: { now: () => now }, observer })
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const run = tasks.run('counts', () => promise)
+  now += 2_500
+  const samples = await samplesOf('lessor_task_running_seconds', tasks)
+  t.equal(samples?.length, TASKS.length)
+  t.strictSame(
+    samples?.filter(([, value]) => value > 0),
+    [[{ task: 'counts' }, 2.5]],
+  )
+  resolve()
+  await run
+})
+
 t.test('what fails again and again of the work on tenants is counted by kind', async (t) => {
   const samples = await samplesOf('lessor_jobs_failing', new Tasks({ clock: { now: () => 0 }, observer }))
   t.strictSame(

@@ -28,6 +28,10 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${options}\n`)
     return 2
   }
+  if (options.savesTimes) {
+    process.stderr.write('--save-times is for a run on one version: npm run test:files -- --save-times\n')
+    return 2
+  }
   const ended = new AbortController()
   let stoppedBy: NodeJS.Signals | undefined
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

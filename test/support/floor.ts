@@ -19,8 +19,9 @@ export function shortcomings(
   const assertions = tallies.reduce((sum, { passed, failed }) => sum + passed + failed, 0)
   return [
     ...files.filter((file) => !ran.has(file)).map((file) => `${file}: it did not run`),
-    ...tallies.flatMap(({ file, passed, failed, left }) => [
+    ...tallies.flatMap(({ file, passed, failed, left, empty }) => [
       ...(passed + failed === 0 ? [`${file}: no assertion ran`] : []),
+      ...empty.map((name) => `${file}: ${name} asserts nothing`),
       ...left.map(
         (name) => `${file}: ${name} was left out; a test that cannot run is to say what is so instead`,
       ),

@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly versions: readonly PostgresVersion[]
   /** Whether the times of slow files are to be written down. */
   readonly savesTimes: boolean
+  /** Whether types and lint are to be checked before. */
+  readonly checks: boolean
 }
 
 /** More share one server badly: its connections, and the processor in tests that wait for each other. */
@@ -26,7 +28,6 @@ const MOST_JOBS = 4
 export const RUN_FLAGS = `  --postgres <version>    the tests' PostgreSQL: ${POSTGRES_VERSIONS.join(', ')}; ${INSTALLED_VERSION} without it. Any other is fetched on
                           first use into \${XDG_CACHE_HOME:-~/.cache}/lessor
   --jobs <n>              files that run at once: one more than there are processors, and at most ${MOST_JOBS}, without it
-  --save-times            writes down which files are slow; these begin the next run
   --help                  prints this
 `
 
@@ -35,7 +36,8 @@ export const RUN_USAGE = `npm test [-- options] [files and folders]
 
 Checks types and lint, and runs the tests on a PostgreSQL of their own; all of them without files and folders.
 
-${RUN_FLAGS}
+${RUN_FLAGS}  --save-times            writes down which files are slow; these begin the next run
+
 On all versions: npm run test:matrix. Exit status: 0 all passed, 1 not, 2 wrong use.
 `
 
@@ -60,7 +62,7 @@ export function readRunOptions(args: readonly string[]): RunOptions | string | u
   if (unknown !== undefined)
     return `--postgres must be one of ${POSTGRES_VERSIONS.join(', ')}, and is "${unknown}".`
   const versions = values.postgres.filter(isPostgresVersion)
-  return { paths: positionals, jobs, versions, savesTimes: values['save-times'] }
+  return { paths: positionals, jobs, versions, savesTimes: values['save-times'], checks: values.check }
 }
 
 function parse(args: readonly string[]) {
@@ -71,6 +73,7 @@ function parse(args: readonly string[]) {
       postgres: { type: 'string', multiple: true, default: [] },
       jobs: { type: 'string' },
       'save-times': { type: 'boolean', default: false },
+      check: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })

@@ -36,14 +36,22 @@ async function main(args: readonly string[]): Promise<number> {
   const [version = INSTALLED_VERSION, ...more] = options.versions
   if (more.length > 0) return refuse('A run is on one --postgres; npm run test:matrix takes several.', 2)
   try {
+    const files = await findTestFiles(options.paths)
+    if (options.checks && !(await check())) return 1
     // For all that is started here, and what that starts.
     Object.assign(process.env, await environmentOf(version))
-    return await runTests(options, await findTestFiles(options.paths))
+    return await runTests(options, files)
   } catch (error) {
     if (error instanceof UnknownTests) return refuse(error.message, 2)
     if (error instanceof InstallError) return refuse(error.message, 1)
     throw error
   }
+}
+
+/** False when types or lint are wrong; what is wrong was printed. */
+async function check(): Promise<boolean> {
+  const [code] = await once(spawn('npm', ['run', 'check'], { stdio: 'inherit' }), 'exit')
+  return code === 0
 }
 
 function refuse(problem: string, status: number): number {

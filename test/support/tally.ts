@@ -7,6 +7,8 @@ export interface Tally {
   readonly failures: readonly Failure[]
   /** Names of what was skipped or is to do. */
   readonly left: readonly string[]
+  /** Names of tests that ended well and asserted nothing. */
+  readonly empty: readonly string[]
 }
 
 /** FileTally is what one test file came to. */
@@ -47,8 +49,9 @@ export class TapReader {
 
   constructor(onFile: (tally: FileTally) => void = () => {}) {
     follow(this.#parser, this.#whole, (count, point) => {
-      const { passed, failed, failures, left } = count
-      const file = { file: point.name, passed, failed, failures, left, seconds: (point.time ?? 0) / 1000 }
+      const { passed, failed, failures, left, empty } = count
+      const seconds = (point.time ?? 0) / 1000
+      const file = { file: point.name, passed, failed, failures, left, empty, seconds }
       this.#files.push(file)
       onFile(file)
     })
@@ -70,6 +73,7 @@ class Count implements Tally {
   failed = 0
   failures: Failure[] = []
   left: string[] = []
+  empty: string[] = []
   readonly #name: string
 
   constructor(name: string) {
@@ -81,6 +85,10 @@ class Count implements Tally {
     this.#keep({ name, why })
   }
 
+  get isEmpty(): boolean {
+    return this.passed + this.failed + this.left.length === 0
+  }
+
   leave(name: string): void {
     this.left.push(this.#full(name))
   }
@@ -90,6 +98,12 @@ class Count implements Tally {
     this.failed += inner.failed
     for (const failure of inner.failures) this.#keep(failure)
     for (const name of inner.left) this.leave(name)
+    for (const name of inner.empty) this.empty.push(this.#full(name))
+  }
+
+  /** addEmpty remembers a subtest in which nothing was asserted. */
+  addEmpty(name: string): void {
+    this.empty.push(this.#full(name))
   }
 
   #keep({ name, why }: Failure): void {
@@ -137,6 +151,7 @@ function follow(
     }
     if (!point.ok && !point.todo && inner.failed === 0) inner.fail('not ok as a whole')
     if (point.skip || point.todo) count.leave(point.name)
+    else if (inner.isEmpty) count.addEmpty(point.name)
     count.add(inner)
     onChild(inner, point)
     inner = undefined
