@@ -27,7 +27,7 @@ export interface Wish {
  */
 export function fairShares(limit: number, wishes: readonly Wish[]): readonly number[] {
   const shares = new Array<number>(wishes.length).fill(0)
-  const open = wishes.map((wish, index) => ({ ...wish, index })).filter(({ wants }) => wants > 0)
+  const open = wishes.map((wish, index) => ({ ...wish, index }))
   // Whoever is satisfied by the lowest level of filling comes first.
   open.sort((a, b) => a.wants / a.weight - b.wants / b.weight)
   let left = limit

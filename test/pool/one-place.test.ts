@@ -1,5 +1,7 @@
 import t from 'tap'
 import { PoolRegistry } from '../../src/pool/registry.ts'
+import { sql } from '../../src/pool/statement.ts'
+import { rejectsLike } from '../support/like.ts'
 import { FakeClock, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
 
 function world(limits: Partial<typeof LIMITS>, isShared: boolean) {
@@ -51,6 +53,32 @@ t.test('of those who wait for the one place only the first is let in, the others
   }
   await registry.close()
 })
+
+t.test(
+  'the place of a pool that can open nothing goes to who waits, before its own callers end',
+  async (t) => {
+    const { driver, hold, registry } = world({ maxEntries: 1 }, false)
+    const asked = Promise.withResolvers<unknown>()
+    const end = Promise.withResolvers<void>()
+    const failing = registry.use({ tenantId: 'a', generation: 1 }, new AbortController(), async (db) => {
+      for (const connection of driver.live) connection.lose()
+      await settle()
+      driver.failNext = new Error('refused')
+      await rejectsLike(t, db.query(sql`select 1`), { code: 'POOL_OPEN_FAILED' })
+      asked.resolve(undefined)
+      await end.promise
+    })
+    await settle()
+    const next = hold('b')
+    await asked.promise
+    await settle()
+    t.equal(next.state(), 'has a lease')
+    next.release()
+    end.resolve()
+    await Promise.all([failing, next.ended])
+    await registry.close()
+  },
+)
 
 t.test('a shutdown waits for the connection that tenants share', async (t) => {
   const { driver, hold, registry } = world({}, true)
