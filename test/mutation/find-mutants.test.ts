@@ -100,6 +100,13 @@ t.test('what no test can see has none', async (t) => {
     "string: 'a' -> ''",
     'arithmetic: + -> -',
   ])
+  t.strictSame(mutants("class AError extends Error { constructor() { super('a') } }"), [
+    "statement: super('a') -> ;",
+  ])
+  t.strictSame(mutants("class A extends B { constructor() { super('a') } }"), [
+    "statement: super('a') -> ;",
+    "string: 'a' -> ''",
+  ])
   t.strictSame(mutants('timer.unref()'), [])
   t.strictSame(mutants("logger.info('a')"), ["statement: logger.info('a') -> ;"])
   t.strictSame(mutants("const x = new Error(a === 'b' ? 'c' : 'd')"), [

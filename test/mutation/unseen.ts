@@ -47,8 +47,15 @@ function isSentence(node: Node): boolean {
 /** The arguments of an error, and the parts of a sentence among them. */
 function isOfError(node: Node): boolean {
   if (is.isNewExpression(node)) return /Error$/.test(node.expression.getText())
+  if (is.isCallExpression(node) && node.expression.kind === SyntaxKind.SuperKeyword) return isInError(node)
   const isPart = is.isConditionalExpression(node) || is.isBinaryExpression(node)
   return isPart && !isCompared(node) && isOfError(node.parent)
+}
+
+/** Whether a node is in a class of errors. */
+function isInError(node: Node): boolean {
+  if (is.isClassDeclaration(node)) return /Error$/.test(node.name?.text ?? '')
+  return node.parent !== undefined && isInError(node.parent)
 }
 
 function isCompared(node: Node): boolean {

@@ -56,6 +56,15 @@ function outcome(record: BatchRecord): string {
   return 'tenant' in record ? record.tenant.name : record.error.code
 }
 
+t.test('a batch says where its tenants are to live, and nothing of what was not asked for', async (t) => {
+  const [tenants, placement] = [named('One'), 'row']
+  const wishOf = (request: Partial<CreateTenants>) => parseBatch({ tenants, ...request }, 4).wish
+  t.strictSame(wishOf({}), { placement })
+  t.strictSame(wishOf({ server: 'second' }), { placement, server: 'second' })
+  const labels = { region: 'eu' }
+  t.strictSame(wishOf({ server_labels: labels }), { placement, labels })
+})
+
 t.test('a thousand tenants are made at once, active, in the order of the request', async (t) => {
   const { db, run, count } = await open(t)
   await db.query(sql`insert into lessor.namespaces (name, name_key) values ('Shop', 'shop')`)

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
+import { loginName } from '../../src/placement/tenant-names.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { testDatabase } from '../support/database.ts'
+import { like } from '../support/like.ts'
 import { openHouse } from './house.ts'
 import { canLogIn, hold, hurry, leak, lines } from './logins.ts'
 
@@ -84,4 +86,13 @@ t.test('a suspension that another process has settled meanwhile ends, and leaves
   await tenants.close()
   t.equal(await canLogIn(admin, user), false)
   t.strictSame(unsettled, [])
+})
+
+t.test('a rotation of a suspended tenant ends when the new login has been closed', async (t) => {
+  const house = await withTenant(t, 'Rotated while suspended')
+  const { id, tenants } = house
+  await tenants.suspend(id)
+  like(t, await tenants.rotateCredential(id), { status: 'suspended', colour: 'green' })
+  t.equal(await lines(house, id), 0, 'nothing is left to settle')
+  t.equal(await canLogIn(admin, loginName(id, 'green')), false)
 })
