@@ -205,7 +205,10 @@ t.test('a holder that was thought dead cannot finish what was taken back', async
       })
     },
   })
-  await rejectsLike(t, house.tenants.onboard({ name: 'Slow' }), { code: 'CONTROL_UNAVAILABLE' })
+  await rejectsLike(t, house.tenants.onboard({ name: 'Slow' }), {
+    code: 'CONTROL_UNAVAILABLE',
+    cause: { name: 'ClaimLostError' },
+  })
   t.strictSame(await traces(house, tenantId), NOTHING)
 })
 

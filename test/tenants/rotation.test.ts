@@ -511,7 +511,10 @@ t.test('a holder that was thought dead cannot flip what was undone, and leaves n
       await (await other.servers.admin('default')).script(`create role ${roleName(house.id, 'green')} login`)
     },
   })
-  await rejectsLike(t, house.tenants.rotateCredential(house.id), { code: 'CONTROL_UNAVAILABLE' })
+  await rejectsLike(t, house.tenants.rotateCredential(house.id), {
+    code: 'CONTROL_UNAVAILABLE',
+    cause: { name: 'ClaimLostError' },
+  })
   like(t, await house.tenants.get(house.id), { colour: 'blue', generation: 1, job: null })
   t.strictSame(await traces(house, house.id), WHOLE)
 })
