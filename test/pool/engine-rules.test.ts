@@ -114,7 +114,7 @@ t.test('for a place, of those idle for long the one goes that is cheapest to ope
       tenantId: 'quick',
       reason: 'capacity',
       reopenMs: 5,
-      why: /Idle for 1\.0 s; opening it again takes about 5 ms/,
+      why: 'Idle for 1.0 s; opening it again takes about 5 ms.',
     },
     { tenantId: 'slow', reason: 'capacity', reopenMs: 800 },
     { tenantId: 'recent', reason: 'capacity' },
@@ -125,6 +125,9 @@ t.test('for a place, of those idle for long the one goes that is cheapest to ope
   t.equal(registry.candidates(1).length, 2)
   await visit('new')
   like(t, registry.evictions(), [{ tenantId: 'quick', reason: 'capacity' }])
+  await visit('quick')
+  const again = registry.candidates(10).find(({ tenantId }) => tenantId === 'quick')
+  t.match(again?.why, / It came back soon after 1 earlier evictions\.$/)
 })
 
 t.test(
