@@ -46,7 +46,9 @@ t.test(
       ),
       ['first', 'second', 'third', 'own', undefined],
     )
+    t.equal(room.isEmpty, false)
     t.equal(few.shift()?.want, 'newcomer')
+    t.equal(room.isEmpty, true)
   },
 )
 
