@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { type Linked, LinkedList } from '../src/linked-list.ts'
+import { holds } from './support/holds.ts'
 import { like, throwsLike } from './support/like.ts'
 
 class Item implements Linked<Item> {
@@ -11,7 +12,8 @@ class Item implements Linked<Item> {
 
 t.test('a list keeps the order of adding, whatever is taken out', async (t) => {
   const steps = fc.array(fc.record({ isAdd: fc.boolean(), which: fc.nat(9) }), { maxLength: 60 })
-  fc.assert(
+  holds(
+    t,
     fc.property(steps, (steps) => {
       const items = Array.from({ length: 10 }, () => new Item())
       const list = new LinkedList<Item>()

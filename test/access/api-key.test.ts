@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { formatApiKey, makeApiKey, parseApiKey } from '../../src/access/api-key.ts'
+import { holds } from '../support/holds.ts'
 
 t.test('a key is read back as it was made', async (t) => {
   for (let i = 0; i < 100; i++) {
@@ -35,9 +36,13 @@ t.test('anything else is no key', async (t) => {
     `${text.slice(0, -1)}=`,
   )
   for (const each of wrong) t.equal(parseApiKey(each), undefined, JSON.stringify(each))
-  fc.assert(fc.property(fc.string(), (any) => parseApiKey(any) === undefined))
+  holds(
+    t,
+    fc.property(fc.string(), (any) => parseApiKey(any) === undefined),
+  )
   const shaped = fc.stringMatching(/^lsr_[0-9a-g]{15,17}_[A-Za-z0-9_+-]{42,44}$/)
-  fc.assert(
+  holds(
+    t,
     fc.property(shaped, (any) => {
       return (parseApiKey(any) !== undefined) === /^lsr_[0-9a-f]{16}_[\w-]{43}$/.test(any)
     }),

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { Gate } from '../../src/access/gate.ts'
+import { holds } from '../support/holds.ts'
 import { rejectsLike } from '../support/like.ts'
 
 t.test('work beyond the limit waits, first come, first served', async (t) => {
@@ -39,9 +40,10 @@ t.test('work beyond the queue is refused with a time to come back', async (t) =>
   t.equal(await gate.run(async () => 'again'), 'again')
 })
 
-t.test('never more than the limit at once, whatever fails, and no place is lost', async () => {
+t.test('never more than the limit at once, whatever fails, and no place is lost', async (t) => {
   const works = fc.array(fc.record({ ticks: fc.nat({ max: 5 }), fails: fc.boolean() }), { maxLength: 30 })
-  await fc.assert(
+  await holds(
+    t,
     fc.asyncProperty(works, fc.integer({ min: 1, max: 4 }), async (works, concurrency) => {
       const gate = new Gate({ concurrency, maxWaiting: 30 })
       let running = 0

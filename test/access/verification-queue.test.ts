@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type VerificationLimits, VerificationQueue } from '../../src/access/verification-queue.ts'
 import { LessorError } from '../../src/errors.ts'
+import { holds } from '../support/holds.ts'
 
 /** Lets every microtask run that can. */
 function settled(): Promise<void> {
@@ -110,7 +111,7 @@ t.test('a line that was pushed out is gone, and its id can come again', async (t
   t.strictSame(started, ['a0', 'b1', 'c0', 'b3'])
 })
 
-t.test('never more than the limit, never two of one id, whatever fails, and no place is lost', async () => {
+t.test('never more than the limit, never two of one id, whatever fails, and no place is lost', async (t) => {
   const work = fc.record({
     key: fc.constantFrom('a', 'b', 'c', 'd'),
     network: fc.constantFrom('x', 'y', 'z'),
@@ -123,7 +124,8 @@ t.test('never more than the limit, never two of one id, whatever fails, and no p
     maxWaiting: fc.integer({ min: 1, max: 12 }),
     maxWaitingPerKey: fc.integer({ min: 1, max: 6 }),
   })
-  await fc.assert(
+  await holds(
+    t,
     fc.asyncProperty(fc.array(work, { maxLength: 40 }), limits, async (works, limits) => {
       const queue = new VerificationQueue(limits)
       const running: string[] = []

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { runBounded } from '../../src/fleet/run-bounded.ts'
+import { holds } from '../support/holds.ts'
 import { rejectsLike } from '../support/like.ts'
 
 interface Item {
@@ -14,7 +15,8 @@ async function wait(turns: number): Promise<void> {
 
 t.test('every item runs once, within both bounds', async (t) => {
   const item = fc.record({ server: fc.constantFrom('a', 'b', 'c'), turns: fc.nat(8) })
-  await fc.assert(
+  await holds(
+    t,
     fc.asyncProperty(
       fc.array(item, { maxLength: 40 }),
       fc.integer({ min: 1, max: 6 }),

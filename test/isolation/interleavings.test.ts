@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { errorCode } from '../../src/pool/driver-errors.ts'
 import { type Db, sql } from '../../src/pool/statement.ts'
 import { testApp } from '../support/app.ts'
+import { holds } from '../support/holds.ts'
 
 // Tenants of placement `row` share one connection here. Whatever happens on it in between, each of them finds its
 // own rows and nobody else's.
@@ -182,7 +183,8 @@ async function interleave(t: Test, placement: 'row' | 'role', numRuns: number): 
   const deed = fc.tuple(fc.nat(TENANTS - 1), fc.constantFrom(...KINDS))
   // Deeds in one group run at once, group after group.
   const plan = fc.array(fc.array(deed, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 })
-  await fc.assert(
+  await holds(
+    t,
     fc.asyncProperty(plan, async (groups) => {
       for (const group of groups) await Promise.all(group.map(([who, kind]) => attempt(who, kind)))
       // What is left over from all of it binds nobody.

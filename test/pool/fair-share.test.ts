@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { fairShares, mayTakeFrom } from '../../src/pool/fair-share.ts'
+import { holds } from '../support/holds.ts'
 
 t.test('shares fill up from below, by weight, and what one leaves goes to the others', async (t) => {
   const wishes = (...wants: number[]) => wants.map((each) => ({ wants: each, weight: 1 }))
@@ -16,7 +17,8 @@ const wish = fc.record({ wants: fc.nat(50), weight: fc.integer({ min: 1, max: 10
 t.test(
   'nobody gets more than it wants, nothing is wasted, and nobody could get more from one who is better off',
   async (t) => {
-    fc.assert(
+    holds(
+      t,
       fc.property(fc.nat(100), fc.array(wish, { maxLength: 20 }), (limit, wishes) => {
         const shares = fairShares(limit, wishes)
         const close = 1e-9
@@ -39,7 +41,8 @@ t.test(
 )
 
 t.test('moving one connection after another where it does more good ends, and ends fair', async (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(
       fc.array(fc.record({ used: fc.nat(20), weight: fc.integer({ min: 1, max: 5 }) }), {
         minLength: 2,

@@ -5,6 +5,7 @@ import { Line } from '../../src/pool/line.ts'
 import { Member as MemberOf } from '../../src/pool/member.ts'
 import type { Member, Slot } from '../../src/pool/slot.ts'
 import { WaitingRoom, WaitQueue } from '../../src/pool/waiting-room.ts'
+import { holds } from '../support/holds.ts'
 import { FakeClock } from './fake-driver.ts'
 
 /** A line in which members with these weights may stand, each with so many connections at most. */
@@ -67,7 +68,8 @@ const action = fc.oneof(
 
 t.test('who is served next has the least virtual time of all who wait and may be served', async (t) => {
   let choices = 0
-  fc.assert(
+  holds(
+    t,
     fc.property(
       fc.array(fc.integer({ min: 1, max: 8 }), { minLength: 3, maxLength: 40 }),
       fc.array(action, { minLength: 100, maxLength: 600 }),

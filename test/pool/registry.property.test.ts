@@ -4,6 +4,7 @@ import { isLessorError } from '../../src/errors.ts'
 import { EVICTION_REASONS, type PoolKey, type PoolLimits, type Reservation } from '../../src/pool/contract.ts'
 import { PoolRegistry } from '../../src/pool/registry.ts'
 import { sql } from '../../src/pool/statement.ts'
+import { holds } from '../support/holds.ts'
 import { FakeClock, type FakeConnection, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
 
 /*
@@ -446,7 +447,8 @@ function inTransaction(connection: FakeConnection): boolean {
 t.test(
   'no lease is broken by an eviction, no limit is passed, nothing leaks, whatever the order',
   async (t) => {
-    await fc.assert(
+    await holds(
+      t,
       fc.asyncProperty(
         fc.boolean(),
         fc.array(action, { maxLength: 150, size: 'max' }),
@@ -478,7 +480,8 @@ t.test(
 )
 
 t.test('destroy ends everything at once, whatever the order before', async (t) => {
-  await fc.assert(
+  await holds(
+    t,
     fc.asyncProperty(
       fc.boolean(),
       fc.array(action, { maxLength: 80, size: 'max' }),

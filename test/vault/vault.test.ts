@@ -7,6 +7,7 @@ import { decodeEnvelope, encodeEnvelope } from '../../src/vault/envelope.ts'
 import { type KeyProvider, KeyRing, type VaultKey } from '../../src/vault/key-ring.ts'
 import { additionalData } from '../../src/vault/seal-context.ts'
 import { type SealContext, Vault } from '../../src/vault/vault.ts'
+import { holds } from '../support/holds.ts'
 import { like, rejectsLike, throwsLike } from '../support/like.ts'
 
 const CONTEXT: SealContext = { tenantId: '3f2b8c1e-0000-4000-8000-000000000001', purpose: 'login' }
@@ -33,8 +34,9 @@ async function fails(vault: Vault, envelope: Uint8Array, context: SealContext): 
   }
 }
 
-t.test('any bytes open again under their own context', async () => {
-  await fc.assert(
+t.test('any bytes open again under their own context', async (t) => {
+  await holds(
+    t,
     fc.asyncProperty(bytes, context, keyId, async (plaintext, context, id) => {
       const vault = vaultOf(vaultKey(id))
       const envelope = await vault.seal(plaintext, context)
@@ -65,10 +67,11 @@ t.test('two seals of one value share nothing', async (t) => {
   t.notOk(one.subarray(15).equals(two.subarray(15)), 'ciphertext and tag')
 })
 
-t.test('an envelope with any one bit flipped does not open', async () => {
+t.test('an envelope with any one bit flipped does not open', async (t) => {
   // Keys whose ids are one bit apart, so that a flipped id still names a key.
   const vault = vaultOf(vaultKey('b'), vaultKey('c'), vaultKey('a'), vaultKey('cc'))
-  await fc.assert(
+  await holds(
+    t,
     fc.asyncProperty(bytes, context, fc.nat(), async (plaintext, context, at) => {
       const envelope = await vault.seal(plaintext, context)
       const bit = at % (envelope.length * 8)
@@ -79,9 +82,10 @@ t.test('an envelope with any one bit flipped does not open', async () => {
   )
 })
 
-t.test('an envelope cut or grown at either end does not open', async () => {
+t.test('an envelope cut or grown at either end does not open', async (t) => {
   const vault = vaultOf(vaultKey('k'))
-  await fc.assert(
+  await holds(
+    t,
     fc.asyncProperty(bytes, fc.nat(), bytes, async (plaintext, at, more) => {
       const envelope = await vault.seal(plaintext, CONTEXT)
       const cut = at % envelope.length
@@ -97,16 +101,20 @@ t.test('an envelope cut or grown at either end does not open', async () => {
   )
 })
 
-t.test('arbitrary bytes do not open', async () => {
+t.test('arbitrary bytes do not open', async (t) => {
   const vault = vaultOf(vaultKey('k'))
   const shaped = fc
     .tuple(bytes, bytes)
     .map(([head, tail]) => Buffer.concat([Buffer.from('\x01\x01k'), head, tail]))
-  await fc.assert(fc.asyncProperty(fc.oneof(bytes, shaped), (garbage) => fails(vault, garbage, CONTEXT)))
+  await holds(
+    t,
+    fc.asyncProperty(fc.oneof(bytes, shaped), (garbage) => fails(vault, garbage, CONTEXT)),
+  )
 })
 
-t.test('an envelope does not open for another tenant, purpose or key', async () => {
-  await fc.assert(
+t.test('an envelope does not open for another tenant, purpose or key', async (t) => {
+  await holds(
+    t,
     fc.asyncProperty(bytes, context, context, async (plaintext, own, other) => {
       const vault = vaultOf(vaultKey('k'))
       const envelope = await vault.seal(plaintext, own)
@@ -143,7 +151,8 @@ t.test('different contexts never share additional data', async (t) => {
   ]
   t.notOk(additionalData(left, 'k').equals(additionalData(right, 'k')))
   const distinct = (a: SealContext, b: SealContext) => a.tenantId !== b.tenantId || a.purpose !== b.purpose
-  await fc.assert(
+  await holds(
+    t,
     fc.asyncProperty(context, context, keyId, keyId, async (a, b, idA, idB) => {
       fc.pre(distinct(a, b) || idA !== idB)
       return !additionalData(a, idA).equals(additionalData(b, idB))

@@ -6,6 +6,7 @@ import { DecodeError, decoderOf } from '../../../src/pool/driver/decode.ts'
 import { encode, ParameterError } from '../../../src/pool/driver/encode.ts'
 import { ARRAYS, OID } from '../../../src/pool/driver/oids.ts'
 import { testDatabase } from '../../support/database.ts'
+import { holds } from '../../support/holds.ts'
 import { withAdmin } from '../../support/template.ts'
 
 const { url } = await testDatabase(t)
@@ -331,14 +332,16 @@ function same(value: unknown): unknown {
 
 for (const [i, { array, values, expected = same, received = same }] of KINDS.entries()) {
   const item = itemOf(array)
-  t.test(`${i}: any value of ${nameOf(item)} comes back, by itself and in arrays`, async () => {
-    await fc.assert(
+  t.test(`${i}: any value of ${nameOf(item)} comes back, by itself and in arrays`, async (t) => {
+    await holds(
+      t,
       fc.asyncProperty(several(values), async (each) =>
         isDeepStrictEqual(map(await allThere(each, item), received), map(each, expected)),
       ),
       RUNS,
     )
-    await fc.assert(
+    await holds(
+      t,
       fc.asyncProperty(arrays(values), async (items) =>
         isDeepStrictEqual(map(await arrayThere(items, array), received), map(items, expected)),
       ),
@@ -357,9 +360,10 @@ async function withSetting(name: string, value: string, fn: () => Promise<void>)
 }
 
 for (const zone of ['Europe/Amsterdam', 'America/St_Johns', 'Asia/Kathmandu']) {
-  t.test(`moments come back in a session of time zone ${zone}, those of old times too`, async () => {
+  t.test(`moments come back in a session of time zone ${zone}, those of old times too`, async (t) => {
     await withSetting('TimeZone', zone, () =>
-      fc.assert(
+      holds(
+        t,
         fc.asyncProperty(several(dates), async (each) =>
           isDeepStrictEqual(await allThere(each, OID.timestamptz), each),
         ),
@@ -380,11 +384,12 @@ for (const style of [
 ]) {
   t.test(
     `a Date is the same moment in a session of DateStyle ${style}, which is read or refused`,
-    async () => {
+    async (t) => {
       const finite = dates.filter((date) => date instanceof Date)
       const types = [OID.date, OID.timestamp, OID.timestamptz]
       await withSetting('DateStyle', style, () =>
-        fc.assert(
+        holds(
+          t,
           fc.asyncProperty(finite, fc.constantFrom(...types), async (date, type) => {
             const value = type === OID.date ? day(date) : date
             const sql = `extract(epoch from $1::${nameOf(type)}) * 1000 = $2::numeric as same, $1::${nameOf(type)} as value`
@@ -405,16 +410,18 @@ for (const style of [
   )
 }
 
-t.test('bytes come back from a session that writes them in the escape format', async () => {
+t.test('bytes come back from a session that writes them in the escape format', async (t) => {
   const bytes = fc.uint8Array().map((each) => Buffer.from(each))
   await withSetting('bytea_output', 'escape', async () => {
-    await fc.assert(
+    await holds(
+      t,
       fc.asyncProperty(arrays(bytes), async (items) =>
         isDeepStrictEqual(await arrayThere(items, 1001), items),
       ),
       RUNS,
     )
-    await fc.assert(
+    await holds(
+      t,
       fc.asyncProperty(several(bytes), async (each) =>
         isDeepStrictEqual(await allThere(each, OID.bytea), each),
       ),
@@ -433,7 +440,7 @@ t.test('arrays whose types have no OID of their own come as text', async (t) => 
 
 t.test(
   'whatever is encoded, the server takes it or says what is wrong, and the next one gets its own answer',
-  async () => {
+  async (t) => {
     const types = [...new Set([...Object.values(OID), ...ARRAYS.keys()])]
     const anything = fc.anything({
       maxDepth: 2,
@@ -446,7 +453,8 @@ t.test(
       values: [fc.boolean(), fc.integer(), fc.double(), fc.constant(null), fc.string({ unit: 'binary' })],
     })
     let nonce = 0
-    await fc.assert(
+    await holds(
+      t,
       fc.asyncProperty(anything, fc.constantFrom(...types), async (value, type) => {
         let text: Text
         try {

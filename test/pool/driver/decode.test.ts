@@ -4,6 +4,7 @@ import postgres from 'postgres'
 import t from 'tap'
 import { DecodeError, decoderOf } from '../../../src/pool/driver/decode.ts'
 import { ARRAYS, OID } from '../../../src/pool/driver/oids.ts'
+import { holds } from '../../support/holds.ts'
 
 const [BOOLS, BYTEAS, INT2S, INT4S, TEXTS, INT8S, OIDS] = [1000, 1001, 1005, 1007, 1009, 1016, 1028]
 const [BOXES, FLOAT4S, FLOAT8S, TIMESTAMPS, DATES, TIMESTAMPTZS] = [1020, 1021, 1022, 1115, 1182, 1185]
@@ -246,7 +247,7 @@ t.test('what is no text of an array is an error', async (t) => {
   for (const text of texts) t.equal(refusal(text, TEXTS), NO_ARRAY, text)
 })
 
-t.test('a decoder gives a value or throws DecodeError, and comes to an end, whatever the text', async () => {
+t.test('a decoder gives a value or throws DecodeError, and comes to an end, whatever the text', async (t) => {
   const types = fc.constantFrom(...Object.values(OID).filter((type) => decoderOf(type)), ...ARRAYS.keys())
   const piece = fc.constantFrom(
     '{',
@@ -264,7 +265,8 @@ t.test('a decoder gives a value or throws DecodeError, and comes to an end, what
     'x',
     '\\x',
   )
-  fc.assert(
+  holds(
+    t,
     fc.property(fc.oneof(fc.string(), fc.string({ unit: piece, maxLength: 30 })), types, (text, type) => {
       try {
         read(text, type)

@@ -7,6 +7,7 @@ import {
   type Verdict,
 } from '../../../src/pool/driver/message-reader.ts'
 import { backendMessage, MESSAGE } from '../../../src/pool/driver/protocol.ts'
+import { holds } from '../../support/holds.ts'
 
 /** Sink keeps what it is given, and gives the verdicts by the type of a message. */
 class Sink implements MessageSink {
@@ -91,7 +92,8 @@ function expected(messages: readonly Message[]) {
 }
 
 t.test('messages are told apart and dealt with alike, however they are cut into chunks', async (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(
       fc.array(message, { maxLength: 12 }),
       fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1 }),
