@@ -161,7 +161,7 @@ export class Budgets {
   mustYield(pool: Claimant, isOver: () => boolean): boolean {
     if (this.#excess(pool.server) !== undefined) return true
     if (this.#claims.size === 0) return false
-    if (this.#isWantedByItsTenant(pool)) return isOver()
+    if (this.#isWantedByItsTenant(pool) && isOver()) return true
     const shortage = this.#shortageOf(pool)
     if (shortage === undefined || !isShort(this.#accountOf(shortage))) return false
     const rich = this.#sharer(pool)
@@ -171,11 +171,11 @@ export class Budgets {
     return mayTakeFrom(rich, poor) || (poor.used === 0 && rich.used === 1 && isOver())
   }
 
-  /** Whether the tenant has all that it may have, and another pool of it, or a reservation, waits. */
+  /** Whether another pool of the tenant, or a reservation, waits, and there is no more for it but what this pool has. */
   #isWantedByItsTenant(pool: Claimant): boolean {
     const tenant = this.#tenants.find(pool.tenantId)
-    if (tenant === undefined || !isShort(tenant) || !this.#isTenantFull(pool)) return false
-    return this.#claims.hasAnother(pool)
+    if (tenant === undefined || !isShort(tenant) || !this.#claims.hasAnother(pool)) return false
+    return this.#isTenantFull(pool) || this.#shortageOf(pool) !== undefined
   }
 
   /** serve lets those grow who were refused, as far as there is room now. */

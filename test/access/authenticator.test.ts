@@ -127,6 +127,21 @@ t.test('after its time a verified key has its row read again, and no argon2', as
   t.notOk(authenticator.authenticate(token) instanceof Promise)
 })
 
+t.test('a verified key is as fresh as the question for its row, not as the answer', async (t) => {
+  const { authenticator, clock, db, issue } = await setUp()
+  const token = tokenOf(await issue())
+  const barrier = new Barrier()
+  db.before = barrier.pass
+  const verifying = authenticator.authenticate(token)
+  await barrier.reached
+  clock.advance(60_000)
+  barrier.open()
+  const principal = await verifying
+  const { queries } = db
+  t.strictSame(await authenticator.authenticate(token), principal)
+  t.equal(db.queries, queries + 1)
+})
+
 t.test('a key that was revoked elsewhere is refused when its time is over', async (t) => {
   const { authenticator, db, clock, hasher, issue } = await setUp({ verifiedMs: 1_000 })
   const key = await issue()
@@ -582,6 +597,23 @@ t.test('who waits for a row that never comes is believed when the outage is foun
   authenticator.forgetAll()
   t.ok(authenticator.authenticate(token) instanceof Promise, 'what is forgotten is not believed')
   barrier.open()
+})
+
+t.test('a key that is revoked while its row is awaited is not believed in the outage', async (t) => {
+  const clock = new ManualClock()
+  const outage = new Outage({ clock, outageMs: 300_000, onBegin() {}, onEnd() {} })
+  const { authenticator, db, issue } = await setUp({ clock, outage })
+  const key = await issue()
+  await authenticator.authenticate(tokenOf(key))
+  clock.advance(60_000)
+  const barrier = new Barrier()
+  db.before = barrier.pass
+  const waiting = refusal(authenticator, tokenOf(key))
+  await barrier.reached
+  await revoke(authenticator, key.id)
+  outage.failed(new Error('no answer'))
+  barrier.open()
+  like(t, await waiting, { code: 'UNAUTHENTICATED' })
 })
 
 t.test('no more keys are remembered than allowed, the least used go first', async (t) => {

@@ -228,6 +228,27 @@ t.test('a data server that hangs holds half of the openings, and one once it has
   ])
 })
 
+t.test('where one connection is opened at a time, every data server has its turn', async (t) => {
+  const { driver, use, visit, move } = setUp({ maxOpening: 1 }, (tenantId) => tenantId)
+  await visit('a')
+  await visit('b')
+  driver.automatic = false
+  const work = ['c', 'd'].map((tenantId) => use(tenantId))
+  await settle()
+  for (const server of ['c', 'd']) {
+    const opening = [...driver.openings]
+    t.strictSame(
+      opening.map(({ target }) => target.server),
+      [server],
+    )
+    opening[0]?.finish()
+    await settle()
+    for (const each of driver.live) each.answer()
+    await move(0)
+  }
+  await Promise.all(work)
+})
+
 t.test('refused logins are not made up for before the credential was read again', async (t) => {
   const { driver, use, visit, move, located } = setUp({ maxConnections: 3 })
   await visit('a')

@@ -195,61 +195,26 @@ t.test('in a full queue the longest one gives way, not the newcomer', async (t) 
   await end()
 })
 
-t.test('a limit that goes down is obeyed as soon as statements end, and nothing is hurt', async (t) => {
-  const limit = { now: 6 }
-  const clock = new FakeClock()
-  const driver = new FakeDriver()
-  const registry = new PoolRegistry({
-    limits: { ...LIMITS, maxConnections: 4, serverMaxConnections: 6 },
-    clock,
-    hasTimer: false,
-    connect: driver.connect,
-    locate: async ({ tenantId }) => target(tenantId),
-    serverLimit: () => limit.now,
+for (const full of ['maxConnections', 'serverMaxConnections', 'processMaxConnections'] as const) {
+  t.test(`a reservation of a tenant that is always busy gets its turn (${full})`, async (t) => {
+    const { call, run, end, registry, refused } = world({ [full]: 1 })
+    for (let i = 0; i < 20; i++) void call('busy')
+    await run(100)
+    let reserved = false
+    const reservation = registry.reserve('default', 'busy', new AbortController()).then((each) => {
+      reserved = true
+      return each
+    })
+    await run(140)
+    t.equal(reserved, false, 'its connection has not yet had its quarter second')
+    await run(60)
+    t.equal(reserved, true)
+    t.equal(registry.used('default'), 1)
+    const place = await reservation
+    place.release()
+    await run(100)
+    like(t, registry.budget().servers[0]?.holders, [{ tenantId: 'busy', connections: 1 }])
+    t.strictSame(refused, [])
+    await end()
   })
-  const work = ['a', 'a', 'a', 'b', 'b', 'b'].map((tenantId) =>
-    registry.use({ tenantId, generation: 1 }, new AbortController(), (db) =>
-      db.transaction((tx) => tx.query(sql`select 1`)),
-    ),
-  )
-  await settle()
-  t.equal(driver.live.size, 6)
-  limit.now = 2
-  registry.rebalance()
-  await settle()
-  t.equal(driver.live.size, 6, 'all of them run something')
-  while (driver.live.size > 2) {
-    const [connection] = [...driver.live].filter((each) => each.flights.length > 0)
-    t.ok(connection, 'what runs ends')
-    connection?.answer()
-    await settle()
-  }
-  for (const connection of driver.live)
-    while (connection.flights.length > 0) {
-      connection.answer()
-      await settle()
-    }
-  await Promise.all(work)
-  t.equal(registry.used('default'), 2)
-  await registry.close()
-})
-
-t.test('a reservation of a tenant that is always busy gets its turn', async (t) => {
-  const { call, run, end, registry, refused } = world({ maxConnections: 1 })
-  for (let i = 0; i < 20; i++) void call('busy')
-  await run(100)
-  let reserved = false
-  const reservation = registry.reserve('default', 'busy', new AbortController()).then((each) => {
-    reserved = true
-    return each
-  })
-  await run(400)
-  t.equal(reserved, true)
-  t.equal(registry.used('default'), 1)
-  const place = await reservation
-  place.release()
-  await run(100)
-  like(t, registry.budget().servers[0]?.holders, [{ tenantId: 'busy', connections: 1 }])
-  t.strictSame(refused, [])
-  await end()
-})
+}

@@ -5,10 +5,11 @@ import { rejectsLike } from '../support/like.ts'
 import { FakeClock, FakeDriver, LIMITS, settle, target } from './fake-driver.ts'
 
 function world(limits: Partial<typeof LIMITS>, isShared: boolean) {
+  const clock = new FakeClock()
   const driver = new FakeDriver()
   const registry = new PoolRegistry({
     limits: { ...LIMITS, ...limits },
-    clock: new FakeClock(),
+    clock,
     hasTimer: false,
     connect: driver.connect,
     locate: async ({ tenantId }) => (isShared ? { ...target('row'), isShared } : target(tenantId)),
@@ -32,7 +33,12 @@ function world(limits: Partial<typeof LIMITS>, isShared: boolean) {
       )
     return { release: resolve, ended, state: () => state }
   }
-  return { driver, registry, hold }
+  const move = async (ms: number) => {
+    clock.time += ms
+    registry.tick()
+    await settle()
+  }
+  return { driver, registry, hold, move }
 }
 
 t.test('of those who wait for the one place only the first is let in, the others wait on', async (t) => {
@@ -51,6 +57,71 @@ t.test('of those who wait for the one place only the first is let in, the others
     await settle()
     t.strictSame(states(), expected)
   }
+  await registry.close()
+})
+
+t.test('whoever is let in has the place for a turn, however long the next one has waited', async (t) => {
+  const { hold, move, registry } = world({ maxEntries: 1 }, false)
+  const all = ['a', 'b', 'c'].map(hold)
+  const states = () => all.map(({ state }) => state())
+  await settle()
+  for (const [ms, expected] of [
+    [249, ['has a lease', 'waits', 'waits']],
+    [1, ['has a lease', 'has a lease', 'waits']],
+    [249, ['has a lease', 'has a lease', 'waits']],
+    [1, ['has a lease', 'has a lease', 'has a lease']],
+  ] as const) {
+    await move(ms)
+    t.strictSame(states(), expected)
+  }
+  for (const { ended, release } of all) {
+    release()
+    await ended
+  }
+  await registry.close()
+})
+
+t.test('callers of a tenant that has the place need no other, whoever waits for one', async (t) => {
+  const { driver, hold, registry } = world({ maxEntries: 1 }, false)
+  driver.automatic = false
+  const all: ReturnType<typeof hold>[] = []
+  for (const tenantId of ['a', 'b', 'a']) {
+    all.push(hold(tenantId))
+    await settle()
+  }
+  const states = () => all.map(({ state }) => state())
+  for (const expected of [
+    ['has a lease', 'waits', 'has a lease'],
+    ['done', 'has a lease', 'done'],
+  ]) {
+    for (const opening of driver.openings) opening.finish()
+    await settle()
+    t.strictSame(states(), expected)
+    for (const place of [0, 2]) all[place]?.release()
+    await settle()
+  }
+  all[1]?.release()
+  await all[1]?.ended
+  await registry.close()
+})
+
+t.test('the place of a pool that could not be opened goes to who waits, at once', async (t) => {
+  const { driver, hold, registry } = world({ maxEntries: 1 }, false)
+  driver.automatic = false
+  const failing = hold('a')
+  await settle()
+  const next = hold('b')
+  await settle()
+  const users = () => [...driver.openings].map(({ target }) => target.user)
+  t.strictSame(users(), ['a'])
+  for (const opening of driver.openings) opening.finish(new Error('refused'))
+  await settle()
+  t.strictSame(users(), ['b'])
+  for (const opening of driver.openings) opening.finish()
+  await settle()
+  t.equal(next.state(), 'has a lease')
+  next.release()
+  await Promise.all([failing.ended, next.ended])
   await registry.close()
 })
 

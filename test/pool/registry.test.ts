@@ -823,3 +823,32 @@ t.test('callers past the limit are refused at once', async (t) => {
   await answerAll()
   await Promise.all(work)
 })
+
+t.test('a caller who is refused while the pool opens leaves no lease behind', async (t) => {
+  const { use, answerAll, driver, registry } = setUp({ maxWaiting: 1 })
+  driver.automatic = false
+  const first = use('a')
+  await settle()
+  await rejectsLike(t, use('a'), { code: 'POOL_SATURATED' })
+  t.equal(registry.gauges().leases, 1)
+  for (const opening of driver.openings) opening.finish()
+  await answerAll()
+  await first
+  t.equal(registry.gauges().leases, 0)
+})
+
+t.test('an evicted pool keeps a connection for the lease that is held, though it runs nothing', async (t) => {
+  const { answerAll, driver, key, registry } = setUp()
+  const lease = await registry.acquire(key('a'), new AbortController())
+  const connection = only(driver)
+  const evicted = registry.evict('a', 'operator')
+  await settle()
+  t.equal(connection.state, 'open')
+  const work = lease.db.query(sql`select 1`)
+  await answerAll()
+  await work
+  t.equal(only(driver), connection)
+  lease.release()
+  await evicted
+  t.equal(connection.state, 'gone')
+})

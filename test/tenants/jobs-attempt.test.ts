@@ -73,6 +73,22 @@ t.test('an attempt that fails by itself is told of once, and left to a later one
   t.strictSame(asked.map(released), [{ error: '42501', retryMs: 10_000, rest: OF_TICKET }])
 })
 
+t.test('each failed attempt doubles the pause, from 5 s or the claim up to ten claims', async (t) => {
+  for (const [claimMs, attempts, retryMs] of [
+    [60_000, 1, 5_000],
+    [60_000, 7, 320_000],
+    [60_000, 8, 600_000],
+    [60_000, 40, 600_000],
+    [1_000, 1, 1_000],
+    [1_000, 4, 8_000],
+    [1_000, 5, 10_000],
+  ] as const) {
+    const { jobs, asked } = setUp()
+    await jobs.attempt({ ...TICKET, claimMs }, { ...JOB, attempts }, () => Promise.reject(sqlError('42501')))
+    t.strictSame(asked.map(released), [{ error: '42501', retryMs, rest: OF_TICKET }])
+  }
+})
+
 t.test('an attempt that the end of the process stops is left to others at once', async (t) => {
   const { jobs, asked } = setUp()
   await jobs.attempt(TICKET, JOB, async () => {
@@ -111,7 +127,7 @@ async function turns(): Promise<void> {
 }
 
 t.test('a close waits for what runs, with what that begins on its way, and takes nothing new', async (t) => {
-  const { jobs, failed } = setUp()
+  const { jobs, asked, failed } = setUp()
   const [tracked, held, late] = [
     Promise.withResolvers<void>(),
     Promise.withResolvers<void>(),
@@ -140,5 +156,36 @@ t.test('a close waits for what runs, with what that begins on its way, and takes
     { code: 'SHUTTING_DOWN' },
   )
   t.equal(await jobs.take(), undefined)
+  t.strictSame(asked, [], 'nor does it claim anything')
   await jobs.close()
+})
+
+t.test('a claim is renewed three times in its length, until the attempt has ended', async (t) => {
+  const timers = new Set<object>()
+  const renewals: [() => void, number][] = []
+  t.intercept(globalThis, 'setInterval', {
+    value: (renew: () => void, ms: number) => {
+      const timer = { unref: () => timer }
+      timers.add(timer)
+      renewals.push([renew, ms])
+      return timer
+    },
+  })
+  t.intercept(globalThis, 'clearInterval', { value: (timer: object) => timers.delete(timer) })
+  const away = new LessorError('CONTROL_UNAVAILABLE')
+  const { jobs, asked, failed } = setUp([away])
+  const error = new Error('bug')
+  await jobs.attempt(TICKET, JOB, async () => {
+    const [[renew, ms] = []] = renewals
+    t.strictSame([timers.size, ms], [1, TICKET.claimMs / 3])
+    renew?.()
+    await turns()
+    t.strictSame([asked.length, failed], [1, [away]], 'a renewal that failed is told of')
+    renew?.()
+    await turns()
+    t.strictSame([asked.length, failed], [2, [away]], 'that the claim is lost the next step finds out')
+    throw error
+  })
+  t.equal(timers.size, 0, 'what is left to others is renewed no more')
+  t.strictSame(failed, [away, error])
 })

@@ -72,3 +72,35 @@ t.test('a process that closes does not insist', async (t) => {
   const error = sqlError('53200')
   await rejectsLike(t, jobs.insist(failing(1, error)), error)
 })
+
+t.test(
+  'a server that could not be reached is tried again, one that was silent for long is not',
+  async (t) => {
+    let now = 0
+    t.intercept(performance, 'now', { value: () => now })
+    const away = new LessorError('SERVER_UNAVAILABLE', 'Away.')
+    for (const [ms, expected] of [
+      [2_000, 2],
+      [2_001, 1],
+    ] as const) {
+      let runs = 0
+      const work = async () => {
+        runs += 1
+        if (runs > 1) return
+        now += ms
+        throw away
+      }
+      await jobsOf()
+        .persist(work)
+        .catch((error) => t.equal(error, away))
+      t.equal(runs, expected, `${ms} ms`)
+    }
+  },
+)
+
+t.test('a process that closes does not persist', async (t) => {
+  const jobs = jobsOf()
+  await jobs.close()
+  const away = new LessorError('CONTROL_UNAVAILABLE')
+  await rejectsLike(t, jobs.persist(failing(1, away)), away)
+})

@@ -5,7 +5,7 @@ import { loginName } from '../../src/placement/tenant-names.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { testDatabase } from '../support/database.ts'
-import { like } from '../support/like.ts'
+import { like, rejectsLike } from '../support/like.ts'
 import { openHouse } from './house.ts'
 import { canLogIn, hold, hurry, leak, lines } from './logins.ts'
 
@@ -95,4 +95,25 @@ t.test('a rotation of a suspended tenant ends when the new login has been closed
   like(t, await tenants.rotateCredential(id), { status: 'suspended', colour: 'green' })
   t.equal(await lines(house, id), 0, 'nothing is left to settle')
   t.equal(await canLogIn(admin, loginName(id, 'green')), false)
+})
+
+t.test('a suspension that another process undoes at once leaves nothing to be settled', async (t) => {
+  const house = await withTenant(t, 'Undone')
+  const { db, id, tenants } = house
+  const { user } = await leak(house, id)
+  const waiting = async () =>
+    (
+      await admin.query(sql`
+    select from pg_locks where not granted and relation = 'lessor.namespaces'::regclass`)
+    ).length
+  const names = await hold(house, sql`lock table lessor.namespaces in access exclusive mode`)
+  const refused = rejectsLike(t, tenants.suspend(id), { code: 'TENANT_STATUS_CONFLICT' })
+  // It has committed, and reads what the tenant is now.
+  while ((await waiting()) < 1) await sleep(5)
+  t.equal(await lines(house, id), 1)
+  await db.query(sql`update lessor.tenants set status = 'active' where id = ${id}::uuid`)
+  await names.release()
+  await refused
+  t.equal(await lines(house, id), 0)
+  t.equal(await canLogIn(admin, user), true)
 })

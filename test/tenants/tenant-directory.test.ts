@@ -94,22 +94,44 @@ for (const forget of ['forget', 'forgetAll'] as const) {
   })
 }
 
-t.test('an unknown id is not looked for again for a moment, and can be forgotten', async (t) => {
-  const { clock, asked, directory } = open()
-  const first = directory.resolve('x')
-  ;(await asked())[0]?.answer()
-  t.equal(await first, undefined)
-  t.equal(await directory.resolve('x'), undefined)
-  t.equal((await asked()).length, 1)
-  clock.time += 1_000
-  const second = directory.resolve('x')
-  ;(await asked())[1]?.answer()
-  await second
-  directory.forget('x')
-  const third = directory.resolve('x')
-  ;(await asked())[2]?.answer(ref('x'))
-  t.strictSame(await third, ref('x'))
+t.test('the end of a read that was forgotten leaves alone the one that is under way', async (t) => {
+  const { asked, directory } = open()
+  const before = directory.resolve('a')
+  await asked()
+  directory.forget('a')
+  const after = directory.resolve('a')
+  const [first, second] = await asked()
+  first?.answer(ref('a', 1))
+  await asked()
+  const later = directory.resolve('a')
+  t.equal((await asked()).length, 2)
+  second?.answer(ref('a', 2))
+  t.strictSame(await Promise.all([before, after, later]), [ref('a', 2), ref('a', 2), ref('a', 2)])
 })
+
+for (const forget of ['forget', 'forgetAll'] as const) {
+  t.test(
+    `an unknown id is not looked for again for a moment, and can be forgotten (${forget})`,
+    async (t) => {
+      const { clock, asked, directory } = open()
+      const first = directory.resolve('x')
+      ;(await asked())[0]?.answer()
+      t.equal(await first, undefined)
+      t.equal(await directory.resolve('x'), undefined)
+      t.equal((await asked()).length, 1)
+      clock.time += 1_000
+      const second = directory.resolve('x')
+      ;(await asked())[1]?.answer()
+      await second
+      directory[forget]('x')
+      const third = directory.resolve('x')
+      const [, , load] = await asked()
+      t.strictSame(load?.ids, ['x'])
+      load?.answer(ref('x'))
+      t.strictSame(await third, ref('x'))
+    },
+  )
+}
 
 t.test('a look-up that fails is remembered by nobody', async (t) => {
   const { asked, directory } = open()
