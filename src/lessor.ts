@@ -1,5 +1,7 @@
 import { Authenticator } from './access/authenticator.ts'
+import { HashKeys } from './access/hash-keys.ts'
 import { KeyService } from './access/key-service.ts'
+import { MacHasher } from './access/mac-hasher.ts'
 import { TrustedNetworks } from './access/trusted-networks.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { type Config, ConfigError } from './config.ts'
@@ -162,13 +164,18 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     serverLimit: (server) => shares.limit(server),
   })
 
-  const keys = new KeyService({ changes })
+  const hashKeys = new HashKeys({ db: control, vault, keys: keyRing, clock, leaseMs: config.nodes.leaseMs })
+  const hasher = new MacHasher(hashKeys)
+  const keys = new KeyService({ changes, hasher })
   const authenticator = new Authenticator({
     db: control,
     operatorKey,
     clock,
     outage,
+    hasher,
     verifiedMs: config.access.apiKeyCacheMs,
+    onUpgradeFailed: (error) =>
+      logger.warn({ err: error }, 'a faster hash of an API key could not be stored'),
   })
   const trustedNetworks = new TrustedNetworks(config.access.trustedNetworks)
   const directory = openTenantDirectory(control, { clock, outage, ttlMs: config.tenants.cacheMs })
@@ -303,6 +310,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     if (ran.length > 0) logger.info({ migrations: ran.map(({ name }) => name) }, 'migrated')
     // Before anything is sealed.
     await ownKeys.start()
+    await hashKeys.start()
     await servers.start(opening === 'all' ? placements.values() : [])
   }
 

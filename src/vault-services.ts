@@ -1,3 +1,5 @@
+import { sampleHashKeys } from './access/hash-key-store.ts'
+import { hashKeyContext } from './access/hash-keys.ts'
 import type { ControlDb } from './control/control-database.ts'
 import { VaultKeys, type VaultKeysOptions } from './control/vault-keys.ts'
 import type { Logger } from './http/logger.ts'
@@ -46,12 +48,14 @@ export function createVaultKeys({ control, keys, logger, onTurn }: VaultServices
 
 /** Every kind of sealed value has its line here, each with a column key_id that the table vault_keys follows. */
 async function sampleSealed(db: Db, keyId: string): Promise<readonly SealedValue[]> {
-  const [servers, credentials, answers] = [
+  const [hashKeys, servers, credentials, answers] = [
+    await sampleHashKeys(db, keyId, SAMPLES),
     await sampleServerCredentials(db, keyId, SAMPLES),
     await sampleCredentials(db, keyId, SAMPLES),
     await sampleAnswers(db, keyId, SAMPLES),
   ]
   return [
+    ...hashKeys.map(({ id, envelope }) => ({ envelope, context: hashKeyContext(id) })),
     ...servers.map(({ server, purpose, envelope }) => ({
       envelope,
       context: serverCredentialContext(server, purpose),

@@ -7,7 +7,7 @@ import { isLessorError, LessorError } from '../errors.ts'
 import type { Db } from '../pool/statement.ts'
 import type { Secret } from '../secret.ts'
 import { type ApiKey, parseApiKey } from './api-key.ts'
-import { findKeys, type KeyRecord } from './key-store.ts'
+import { findKeys, type KeyRecord, replaceHash } from './key-store.ts'
 import { KeyedDigest } from './keyed-digest.ts'
 import { networkOf } from './network-of.ts'
 import type { Principal } from './principal.ts'
@@ -28,15 +28,17 @@ export interface AuthenticatorOptions {
   readonly refusedMs?: number
   /** Keys remembered of each sort; 10,000 by default. */
   readonly maxRemembered?: number
-  /** argon2 verifications at once, of different key ids; 2 by default. */
+  /** Slow verifications at once, of different key ids; 2 by default. */
   readonly concurrency?: number
-  /** Keys that may wait for their verification; 1,024 by default. */
+  /** Keys that may wait for a slow verification; 10,000 by default. */
   readonly maxWaiting?: number
   /** Of one key id; 256 by default. */
   readonly maxWaitingPerKey?: number
   /** Keys not verified yet that may wait for the next look-up; 10,000 by default. */
   readonly maxLookups?: number
   readonly hasher?: SecretHasher
+  /** Called when a faster hash of a key could not be stored; its next use tries again. */
+  readonly onUpgradeFailed?: (error: unknown) => void
 }
 
 type ApiKeyPrincipal = Extract<Principal, { kind: 'api_key' }>
@@ -50,7 +52,7 @@ interface Verified {
   readonly freshUntil: number
 }
 
-/** Proven is what argon2 has said: the key with this digest, and no other of its id, has the secret of `hash`. */
+/** Proven is what a slow verification has said: the key with this digest, and no other of its id, has the secret of `hash`. */
 interface Proven {
   readonly hash: string
   readonly digest: string
@@ -71,16 +73,19 @@ const OPERATOR_KEY = /^[!-~]{32,}$/
 /**
  * Authenticator finds out whose key a caller holds. Keys are compared and remembered by HMAC-SHA-256
  * under a random key of this process, so that neither the time a comparison takes nor a dump of the
- * heap tells about keys. argon2 runs once for a key and process: when a verified key has to be
- * looked at again, reading its row is enough, since the digest proves that it is the same secret.
+ * heap tells about keys. What is slow to verify is verified once for a key and process: when such a key has to be
+ * looked at again, reading its row is enough, since the digest proves that it is the same secret. Once it was, a
+ * hash that is not slow is stored in its place.
  *
  * A key not verified yet is looked up first, together with others, and only one that exists and is not revoked
- * is worth an argon2. Its time therefore tells that an id is in use; ids are random and no secret.
+ * is worth a slow verification. Its time therefore tells that an id is in use; ids are random and no secret.
  */
 export class Authenticator {
   readonly #clock: Clock
   readonly #outage: AuthenticatorOptions['outage']
+  readonly #db: Db
   readonly #hasher: SecretHasher
+  readonly #onUpgradeFailed: (error: unknown) => void
   readonly #verifiedMs: number
   readonly #refusedMs: number
   readonly #maxLookups: number
@@ -111,13 +116,15 @@ export class Authenticator {
     const max = options.maxRemembered ?? 10_000
     this.#clock = options.clock
     this.#outage = options.outage
+    this.#db = options.db
     this.#hasher = options.hasher ?? argon2idHasher
+    this.#onUpgradeFailed = options.onUpgradeFailed ?? (() => {})
     this.#verifiedMs = options.verifiedMs ?? 60_000
     this.#refusedMs = options.refusedMs ?? 10_000
     this.#maxLookups = options.maxLookups ?? 10_000
     this.#queue = new VerificationQueue({
       concurrency: options.concurrency ?? 2,
-      maxWaiting: options.maxWaiting ?? 1_024,
+      maxWaiting: options.maxWaiting ?? 10_000,
       maxWaitingPerKey: options.maxWaitingPerKey ?? 256,
     })
     const { db } = options
@@ -211,16 +218,25 @@ export class Authenticator {
   async #matches(caller: Caller, record: KeyRecord): Promise<boolean> {
     const { id: keyId, hash } = record
     const { address, digest, key } = caller
+    if (!this.#hasher.isSlow(hash)) return this.#hasher.verify(hash, key)
     const known = this.#isProven(record, digest)
     if (known !== undefined) return known
     return this.#queue.run(keyId, networkOf(address), async () => {
       // Another caller may have sent the right secret while this one waited.
       const known = this.#isProven(record, digest)
       if (known !== undefined) return known
-      const matches = await this.#hasher.verify(hash, key.secret)
-      if (matches) this.#proven.set(keyId, { hash, digest })
-      return matches
+      const matches = await this.#hasher.verify(hash, key)
+      if (!matches) return false
+      this.#proven.set(keyId, { hash, digest })
+      // Not waited for: this process has no need of it any more.
+      this.#upgrade(record, key).catch(this.#onUpgradeFailed)
+      return true
     })
+  }
+
+  async #upgrade({ id, hash }: KeyRecord, key: ApiKey): Promise<void> {
+    const faster = await this.#hasher.hash(key)
+    if (!this.#hasher.isSlow(faster)) await replaceHash(this.#db, id, { from: hash, to: faster })
   }
 
   /** Undefined when the right secret is not known yet. */

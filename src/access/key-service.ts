@@ -49,13 +49,12 @@ export class KeyService {
   }
 
   /**
-   * prepare makes a key that `issue` can store at once, for work that cannot wait inside a transaction; it
-   * takes one argon2 hash, about ten milliseconds.
+   * prepare makes a key that `issue` can store at once, for work that cannot wait inside a transaction.
    * @throws LessorError AUTHENTICATION_BUSY when too many keys are being made
    */
   async prepare(): Promise<PreparedKey> {
     const key = makeApiKey()
-    return { key, hash: await this.#gate.run(() => this.#hasher.hash(key.secret)) }
+    return { key, hash: await this.#gate.run(() => this.#hasher.hash(key)) }
   }
 
   /**

@@ -16,7 +16,7 @@ export interface KeyInfo {
 
 /** KeyRecord is a key as it is stored. */
 export interface KeyRecord extends KeyInfo, KeyOwner {
-  /** argon2id PHC string of the secret. */
+  /** What a SecretHasher made of the key: `hmac-sha-256$...`, or argon2id's PHC string. */
   readonly hash: string
 }
 
@@ -41,6 +41,15 @@ export async function findKeys(db: Db, ids: readonly string[]): Promise<readonly
     select ${SHOWN}, hash, namespace_id as "namespaceId", tenant_id as "tenantId"
     from lessor.api_keys
     where id = any(${ids}::text[])`)
+}
+
+/** replaceHash stores another hash of the same key, unless the one that is there has become another meanwhile. */
+export async function replaceHash(
+  db: Db,
+  id: string,
+  { from, to }: { readonly from: string; readonly to: string },
+): Promise<void> {
+  await db.query(sql`update lessor.api_keys set hash = ${to} where id = ${id} and hash = ${from}`)
 }
 
 /** listKeys resolves with an owner's keys, newest first, revoked ones included, from after one key on. */

@@ -1,11 +1,13 @@
 import { hash, verify } from '@node-rs/argon2'
-import type { Secret } from '../secret.ts'
+import type { ApiKey } from './api-key.ts'
 
 /** SecretHasher makes and checks the hashes that API keys are stored as. */
 export interface SecretHasher {
-  hash(secret: Secret): Promise<string>
-  /** verify says whether the secret is the hashed one; takes as long either way. */
-  verify(hash: string, secret: Secret): Promise<boolean>
+  /** isSlow says whether it takes milliseconds of a processor to verify this hash, so that it has to wait its turn. */
+  isSlow(hash: string): boolean
+  hash(key: ApiKey): Promise<string>
+  /** verify says whether the key's secret is the hashed one; takes as long either way. */
+  verify(hash: string, key: ApiKey): Promise<boolean>
 }
 
 /**
@@ -13,7 +15,8 @@ export interface SecretHasher {
  * Cheat Sheet recommends. Both methods work in the thread pool of libuv.
  */
 export const argon2idHasher: SecretHasher = {
+  isSlow: () => true,
   // Argon2id is the default of the package; its enum cannot be imported without a compiler.
-  hash: (secret) => hash(secret.reveal(), { memoryCost: 19_456, timeCost: 2, parallelism: 1 }),
-  verify: (hash, secret) => verify(hash, secret.reveal()),
+  hash: ({ secret }) => hash(secret.reveal(), { memoryCost: 19_456, timeCost: 2, parallelism: 1 }),
+  verify: (hash, { secret }) => verify(hash, secret.reveal()),
 }

@@ -38,8 +38,8 @@ export async function writeHeartbeat(
 ): Promise<void> {
   const { name, pid, space } = node.process
   await tx.query(sql`
-    insert into lessor.nodes (id, name, pid, process_space, applied)
-    values (${node.id}, ${name}, ${pid}, ${space}, ${node.applied})
+    insert into lessor.nodes (id, name, pid, process_space, applied, reads_hash_keys)
+    values (${node.id}, ${name}, ${pid}, ${space}, ${node.applied}, true)
     on conflict (id) do update set heartbeat_at = clock_timestamp()`)
 }
 

@@ -28,6 +28,7 @@ export async function readVaultKeys(db: Db, claimMs: number): Promise<readonly K
       coalesce(k.sealing_at > clock_timestamp() - ${claimMs} * interval '1 millisecond', false)
       or k.id in (
         (select key_id from lessor.server_credentials where key_id >= k.id order by key_id limit 1),
+        (select key_id from lessor.hash_keys where key_id >= k.id order by key_id limit 1),
         (select key_id from lessor.credentials where key_id >= k.id order by key_id limit 1),
         (select key_id from lessor.idempotency_keys where key_id >= k.id order by key_id limit 1)
       ) is true as "isInUse"

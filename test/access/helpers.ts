@@ -103,12 +103,16 @@ export class CountingHasher implements SecretHasher {
   readonly started: { readonly hash: string; readonly secret: string }[] = []
   before: () => Promise<void> = async () => {}
 
+  isSlow(): boolean {
+    return true
+  }
+
   hash(...args: Parameters<SecretHasher['hash']>): Promise<string> {
     return argon2idHasher.hash(...args)
   }
 
   async verify(...args: Parameters<SecretHasher['verify']>): Promise<boolean> {
-    const [hash, secret] = args
+    const [hash, { secret }] = args
     this.started.push({ hash, secret: secret.reveal() })
     this.verifications++
     this.running++

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { ApiKey } from '../../src/access/api-key.ts'
 import { Authenticator } from '../../src/access/authenticator.ts'
 import { KeyService } from '../../src/access/key-service.ts'
 import { argon2idHasher } from '../../src/access/secret-hasher.ts'
@@ -37,11 +38,11 @@ t.test('keys are hashed one at a time, and a crowd is told to come back', async 
   let most = 0
   const hasher = {
     ...argon2idHasher,
-    async hash(secret: Secret) {
+    async hash(key: ApiKey) {
       most = Math.max(most, ++running)
       await barrier.pass()
       running--
-      return argon2idHasher.hash(secret)
+      return argon2idHasher.hash(key)
     },
   }
   const keys = new KeyService({ hasher })

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { saveHashKey } from '../../src/access/hash-key-store.ts'
+import { hashKeyContext } from '../../src/access/hash-keys.ts'
 import { ControlDatabase, type ControlDb } from '../../src/control/control-database.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { Listener } from '../../src/control/listener.ts'
@@ -46,7 +48,7 @@ async function setUp(t: Test, { version }: { readonly version?: number } = {}) {
   const migrations = await readMigrations()
   if (version === undefined) {
     await db.query(sql`
-      truncate lessor.vault_keys, lessor.server_credentials, lessor.idempotency_keys, lessor.tenants, lessor.servers cascade`)
+      truncate lessor.vault_keys, lessor.hash_keys, lessor.server_credentials, lessor.idempotency_keys, lessor.tenants, lessor.servers cascade`)
   } else await migrate(db, migrations.slice(0, version))
   await db.query(sql`
     insert into lessor.servers (name, host, port, database, tls) values ('main', 'localhost', 5432, 'app', 'disable')`)
@@ -121,6 +123,17 @@ const SEALS = {
   },
 }
 
+/** What came after the table of vault keys. */
+const ALL_SEALS = {
+  ...SEALS,
+  async 'a key that API keys are hashed with'(db: Control, vault: Vault) {
+    const id = '0123abcd'
+    const envelope = await vault.seal('key', hashKeyContext(id))
+    await saveHashKey(db, { id, keyId: vault.keyId(envelope), envelope })
+    return 'hash_keys'
+  },
+}
+
 function vaultOf(keys: string): Vault {
   return new Vault(parseVaultKeys(keys))
 }
@@ -153,7 +166,7 @@ t.test('the keys of the first process are entered, each with a proof that holds 
   await processWith(K1).vaultKeys.start()
 })
 
-for (const [what, seal] of Object.entries(SEALS)) {
+for (const [what, seal] of Object.entries(ALL_SEALS)) {
   t.test(`a process that lacks the key of ${what} does not start, and enters nothing`, async (t) => {
     const { db, known, passAMinute, processWith } = await setUp(t)
     await processWith(K1).vaultKeys.start()
@@ -164,7 +177,9 @@ for (const [what, seal] of Object.entries(SEALS)) {
     t.strictSame(await known(), [{ id: 'k1', proven: true, sealing: true }])
     await processWith(`${K2},${K1}`).vaultKeys.start()
   })
+}
 
+for (const [what, seal] of Object.entries(SEALS)) {
   t.test(`a database of the version before is entered from ${what}`, async (t) => {
     const { db, known, migrations, processWith } = await setUp(t, { version: BEFORE })
     const table = await seal(db, vaultOf(K1))
@@ -386,6 +401,7 @@ t.test('every table of sealed values is followed', async (t) => {
     [...rows],
     [
       { name: 'credentials', followed: true },
+      { name: 'hash_keys', followed: true },
       { name: 'idempotency_keys', followed: true },
       { name: 'server_credentials', followed: true },
     ],
