@@ -15,6 +15,7 @@ export type AccessOptions = GuardOptions
 const plugin: FastifyPluginCallback<AccessOptions> = (fastify, options, done) => {
   fastify.decorateRequest('principal', null)
   fastify.decorateRequest('tenant', null)
+  fastify.decorateRequest('made', null)
   fastify.decorate('guards', makeGuards(options))
   done()
 }

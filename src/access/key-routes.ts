@@ -134,6 +134,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
       const tenant = await findTenant(request.params.id)
       if (tenant.status !== 'suspended') assertActive(tenant.status)
       const issued = await issue(ownerOf(tenant), request.body)
+      request.made = { key: issued.id }
       return reply.code(201).header('cache-control', 'no-store').send(issued)
     },
   )
@@ -191,6 +192,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<KeyRoutesOptions> = async (fas
     },
     async (request, reply) => {
       const issued = await issue(await namespaceOwner(request.params.name), request.body)
+      request.made = { key: issued.id }
       return reply.code(201).header('cache-control', 'no-store').send(issued)
     },
   )

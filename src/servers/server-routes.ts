@@ -71,7 +71,8 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
         },
       },
     },
-    async ({ body }, reply) => {
+    async (request, reply) => {
+      const { body } = request
       const {
         name,
         url,
@@ -80,6 +81,7 @@ export const serverRoutes: FastifyPluginAsyncTypebox<ServerRoutesOptions> = asyn
         labels,
         max_connections: maxConnections,
       } = body
+      request.made = { server: name }
       const server = await servers.register({
         name,
         url: new Secret(url),

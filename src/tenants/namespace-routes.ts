@@ -62,8 +62,9 @@ export const namespaceRoutes: FastifyPluginAsyncTypebox<NamespaceRoutesOptions> 
         },
       },
     },
-    async ({ body }, reply) => {
-      const namespace = await namespaces.create(body.name)
+    async (request, reply) => {
+      const namespace = await namespaces.create(request.body.name)
+      request.made = { namespace: namespace.name }
       return reply.code(201).send(toBody(namespace))
     },
   )

@@ -73,9 +73,11 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         },
       },
     },
-    async ({ body, headers }, reply) => {
+    async (request, reply) => {
+      const { body, headers } = request
       const key = headers['idempotency-key']
       const onboarded = await tenants.onboard(body, key === undefined ? undefined : { scope: SCOPE, key })
+      request.made = { tenant: onboarded.tenant.id, key: onboarded.api_key.id }
       return reply
         .code(201)
         .header('location', `/v1/tenants/${onboarded.tenant.id}`)
@@ -114,9 +116,11 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
         },
       },
     },
-    async ({ body, headers }, reply) => {
+    async (request, reply) => {
+      const { body, headers } = request
       const key = headers['idempotency-key']
       const records = await tenants.onboardBatch(body, key === undefined ? undefined : { scope: SCOPE, key })
+      request.made = { tenants: records.filter((record) => 'tenant' in record).length }
       return reply
         .code(records.some((record) => 'error' in record) ? 207 : 201)
         .header('cache-control', 'no-store')
