@@ -33,7 +33,8 @@ export class RequestLog extends LogController {
   #log(request: FastifyRequest, reply: FastifyReply, status: number, code: ErrorCode | null): void {
     const { principal } = request
     const subject = principal?.kind === 'operator' ? subjectOf(request) : undefined
-    reply.log.info(
+    const level = status < 400 && PROBES.has(request.routeOptions.url ?? '') ? 'debug' : 'info'
+    reply.log[level](
       {
         tenant: request.tenant?.tenantId ?? subject?.tenant,
         tenants: subject?.tenants,
@@ -56,6 +57,9 @@ export class RequestLog extends LogController {
   override defaultErrorLog(): void {}
   override routeNotFound(): void {}
 }
+
+/** What machines ask every few seconds, and nobody reads as long as it goes well. */
+const PROBES: ReadonlySet<string> = new Set(['/livez', '/readyz', '/health_check', '/metrics'])
 
 /** Parameters of paths that name what an operator's request is about; see the routes. */
 interface SubjectParams {

@@ -72,3 +72,16 @@ t.test('who is not the operator chooses nothing that is logged but his own tenan
   await app.app.inject({ url: '/v1/tenants/nobody' })
   excludes(t, JSON.stringify(lastLine(app)), 'nobody')
 })
+
+t.test('probes and scrapes that go well are no news', async (t) => {
+  const count = () => app.logged().filter(({ msg }) => msg === 'request').length
+  const before = count()
+  for (const url of ['/livez', '/readyz', '/health_check']) {
+    t.equal((await app.app.inject({ url })).statusCode, 200, url)
+  }
+  t.equal((await operator({ url: '/metrics' })).statusCode, 200)
+  t.equal(count(), before)
+  t.equal((await app.app.inject({ url: '/metrics' })).statusCode, 401)
+  t.equal(count(), before + 1)
+  t.strictSame([lastLine(app).route, lastLine(app).status], ['/metrics', 401])
+})
