@@ -1,15 +1,13 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { isLessorError } from '../errors.ts'
 import type { Db } from '../pool/statement.ts'
+import { CANARY_NAMESPACE } from '../tenants/namespace.ts'
 import type { NamespaceService } from '../tenants/namespace-service.ts'
 import type { TenantService } from '../tenants/tenant-service.ts'
 import { type Canary, findCanary, listUses, type Use } from './canary-store.ts'
 import { inTables, type StageServices } from './open-stages.ts'
 import type { Stage, StageTenant } from './stage.ts'
 import { orUntried, type Untried } from './untried.ts'
-
-/** CANARY_NAMESPACE is where the tenants are that a running service tries its walls with. */
-export const CANARY_NAMESPACE = 'lessor-canary'
 
 export interface CanaryOptions extends Omit<StageServices, 'tenants'>, Untried {
   readonly db: Db

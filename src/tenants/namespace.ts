@@ -7,3 +7,6 @@ export interface Namespace {
   readonly name: string
   readonly createdAt: Date
 }
+
+/** CANARY_NAMESPACE is where the tenants are that a running service tries its walls with. */
+export const CANARY_NAMESPACE = 'lessor-canary'

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Static, Type } from 'typebox'
 import { BODY_ERRORS, problemResponses } from '../http/problem-schema.ts'
 import { BatchSchema, toBatchRecordBody } from './batch-body.ts'
+import { CANARY_NAMESPACE } from './namespace.ts'
 import { OnboardedSchema, TenantSchema, toTenantBody } from './tenant-body.ts'
 import {
   DemoteSchema,
@@ -134,7 +135,9 @@ export const tenantRoutes: FastifyPluginAsyncTypebox<TenantRoutesOptions> = asyn
       schema: {
         tags,
         summary: 'List tenants, newest first',
-        description: 'Deleted tenants are listed with `status=deleted` only.',
+        description:
+          'Deleted tenants are listed with `status=deleted` only, and those that the service tries its walls with ' +
+          `with \`namespace=${CANARY_NAMESPACE}\` only.`,
         querystring: TenantListQuery,
         response: { 200: TenantListSchema, ...problemResponses(...COMMON, 'NAMESPACE_NOT_FOUND') },
       },

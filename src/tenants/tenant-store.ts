@@ -2,6 +2,7 @@ import { type Db, type Statement, sql } from '../pool/statement.ts'
 import { BLOCK } from './login-block-store.ts'
 import { UNSETTLED } from './login-settlement-store.ts'
 import type { Name } from './name.ts'
+import { CANARY_NAMESPACE } from './namespace.ts'
 import type { Colour, PlacementName, Quota, Tenant, TenantRef, TenantStatus } from './tenant.ts'
 import { MOVES, type MoveName } from './tenant-status.ts'
 
@@ -76,14 +77,14 @@ export interface ListedTenant extends Tenant {
   readonly position: string
 }
 
-/** listTenants resolves with tenants, newest first. */
+/** listTenants resolves with tenants, newest first; those that the service tries its walls with only where their namespace is asked for. */
 export async function listTenants(db: Db, filter: TenantFilter): Promise<readonly ListedTenant[]> {
   const { namespaceId, status, nameKey, limit, after } = filter
   return db.query<ListedTenant>(sql`
     select ${COLUMNS}, (extract(epoch from t.created_at) * 1000000)::bigint as position
     from lessor.tenants t join lessor.namespaces n on n.id = t.namespace_id
     where ${hasStatus(status)}
-      ${namespaceId === undefined ? sql`` : sql`and t.namespace_id = ${namespaceId}`}
+      ${namespaceId === undefined ? sql`and n.name_key <> ${CANARY_NAMESPACE}` : sql`and t.namespace_id = ${namespaceId}`}
       ${nameKey === undefined ? sql`` : sql`and t.name_key = ${nameKey}`}
       ${after === undefined ? sql`` : sql`and ${isAfter(after)}`}
     order by t.created_at desc, t.id desc

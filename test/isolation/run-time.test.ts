@@ -1,10 +1,10 @@
 import './own-server.ts'
 import t from 'tap'
 import { createLogger } from '../../src/http/logger.ts'
-import { CANARY_NAMESPACE } from '../../src/isolation/canaries.ts'
 import { IsolationCheck } from '../../src/isolation/isolation-check.ts'
 import { IsolationJob } from '../../src/isolation/isolation-job.ts'
 import type { IsolationReport } from '../../src/isolation/report.ts'
+import { CANARY_NAMESPACE } from '../../src/tenants/namespace.ts'
 import { PLACEMENTS } from '../../src/tenants/tenant.ts'
 import { openAdmin } from '../placement/support.ts'
 import { testApp } from '../support/app.ts'
@@ -69,6 +69,12 @@ t.test('a running service tries its walls in every placement in use, with tenant
 
   const { records } = (await operator({ url: `/v1/tenants?namespace=${CANARY_NAMESPACE}` })).json()
   t.equal(records.length, 2 * PLACEMENTS.length, 'two canaries for each placement')
+  const listed = (await operator({ url: '/v1/tenants' })).json()
+  t.strictSame(
+    new Set(listed.records.map(({ id }: { id: string }) => id)),
+    new Set(real.map(({ id }) => id)),
+    'which are not among the others',
+  )
   const again = (await operator({ url: '/ops/isolation' })).json()
   t.equal(again.started_at, report.started_at, 'the next one gets the same report')
 
