@@ -2,8 +2,8 @@ import { inspect } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { formatApiKey, makeApiKey, parseApiKey } from '../../src/access/api-key.ts'
-import { holds } from '../support/holds.ts'
 import { Secret } from '../../src/secret.ts'
+import { holds } from '../support/holds.ts'
 
 t.test('a key is read back as it was made', async (t) => {
   for (let i = 0; i < 100; i++) {
