@@ -1,4 +1,4 @@
-// Puts load on the real service: npm run stress -- <scenario>. Without a name it lists the scenarios.
+// Puts load on the real service: npm run stress -- <scenario>; --help lists them.
 import { parseArgs } from 'node:util'
 import { claimsOf } from './claims.ts'
 import { findK6, howToGetK6 } from './find-k6.ts'
@@ -9,7 +9,7 @@ import { runScenario } from './run-scenario.ts'
 import type { Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
 
-/** Exit statuses; `.ci/run` tells a missing k6 from a failure. */
+/** Exit statuses, as --help says them. */
 const PASSED = 0
 const FAILED = 1
 const WRONG_USE = 2
@@ -18,18 +18,21 @@ const NO_K6 = 3
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(args: string[]): Promise<number> {
-  const name = parseName(args)
-  const scenario = SCENARIOS.find((each) => each.name === name)
-  if (scenario === undefined) {
+  const wish = readWish(args)
+  if (wish === undefined) {
     console.log(usage())
-    return name === undefined ? PASSED : WRONG_USE
+    return PASSED
+  }
+  if (typeof wish === 'string') {
+    console.error(`${wish}\n\n${usage()}`)
+    return WRONG_USE
   }
   const k6 = await findK6(process.env)
   if (k6 === undefined) {
     console.error(howToGetK6(process.env))
     return NO_K6
   }
-  return run(scenario, k6)
+  return run(wish, k6)
 }
 
 async function run(scenario: Scenario, k6: string): Promise<number> {
@@ -55,13 +58,35 @@ async function run(scenario: Scenario, k6: string): Promise<number> {
   }
 }
 
-function parseName(args: string[]): string | undefined {
-  const { positionals } = parseArgs({ args, allowPositionals: true, strict: false })
-  return positionals[0]
+/** A string says what is wrong with the arguments; undefined is a wish for help. */
+function readWish(args: string[]): Scenario | string | undefined {
+  let parsed: ReturnType<typeof parse>
+  try {
+    parsed = parse(args)
+  } catch (error) {
+    // What parseArgs throws is meant for people.
+    return error instanceof Error ? error.message : String(error)
+  }
+  const { positionals, values } = parsed
+  if (values.help) return undefined
+  const [name, ...more] = positionals
+  if (name === undefined) return 'Name the scenario.'
+  if (more.length > 0) return `One scenario at a time: ${positionals.join(', ')} are ${positionals.length}.`
+  return SCENARIOS.find((each) => each.name === name) ?? `There is no scenario "${name}".`
+}
+
+function parse(args: string[]) {
+  return parseArgs({ args, allowPositionals: true, options: { help: { type: 'boolean', default: false } } })
 }
 
 function usage(): string {
   const width = Math.max(...SCENARIOS.map(({ name }) => name.length))
   const lines = SCENARIOS.map(({ name, about }) => `  ${name.padEnd(width)}  ${about}`)
-  return ['npm run stress -- <scenario>', '', ...lines].join('\n')
+  return [
+    'npm run stress -- <scenario>',
+    '',
+    'Puts load on the real service and judges what came of it. Exit status: 0 every limit was kept, 1 not, 2 wrong use, 3 there is no k6.',
+    '',
+    ...lines,
+  ].join('\n')
 }

@@ -70,6 +70,7 @@ function read(args: readonly string[]) {
     })
     const { url = process.env.CONFORMANCE_URL ?? '', placement, json, keep, help } = values
     if (url === '' && !help) return 'Name the server: --url <url>'
+    if (!help && !/^postgres(ql)?:\/\//.test(url)) return '--url must begin with postgres://'
     const wrong = placement?.find((name) => !isPlacement(name))
     if (wrong !== undefined) return `There is no placement "${wrong}"`
     return { url, json, keep, help, ...(placement && { only: placement.filter(isPlacement) }) }

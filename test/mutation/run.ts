@@ -1,7 +1,7 @@
 // Mutation testing of the code that tenants rest on: npm run mutation [-- options], see mutation-options.ts.
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, matchesGlob } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readListed } from './listed.ts'
 import { FOLDERS, HINT, type MutationWish, readMutationOptions, USAGE } from './mutation-options.ts'
@@ -25,6 +25,10 @@ async function main(args: readonly string[]): Promise<number> {
   if (wish.helps) {
     process.stdout.write(USAGE)
     return 0
+  }
+  if (wish.only !== undefined && !hasFile(wish.only)) {
+    process.stderr.write(`--file "${wish.only}" matches no file of ${FOLDERS.join(', ')}.\n${HINT}\n`)
+    return 2
   }
   const stopped = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -73,6 +77,14 @@ async function main(args: readonly string[]): Promise<number> {
     `Wrote reports/mutation.md and reports/mutation.json. Score: ${percentOf(scoreOf(result)).toFixed(1)} per cent.`,
   )
   return problems.length === 0 ? 0 : 1
+}
+
+function hasFile(pattern: string): boolean {
+  const files = globSync(
+    FOLDERS.map((folder) => `${folder}/**/*.ts`),
+    { cwd: ROOT },
+  )
+  return files.some((file) => matchesGlob(file, pattern))
 }
 
 function describe({ sample, seed, only, budgetMs }: MutationWish): string {

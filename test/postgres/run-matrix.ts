@@ -2,6 +2,7 @@
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { RUN_FLAGS, readRunOptions } from '../support/run-options.ts'
+import { findTestFiles, UnknownTests } from '../support/test-files.ts'
 import { runMatrix, tableOf } from './matrix.ts'
 import { POSTGRES_VERSIONS } from './versions.ts'
 
@@ -13,7 +14,7 @@ Runs the tests on PostgreSQL ${POSTGRES_VERSIONS.join(', ')}, one after the othe
 fetched into \${XDG_CACHE_HOME:-~/.cache}/lessor. Exit status: 0 all passed, 1 not, 2 wrong use.
 
 ${RUN_FLAGS}
---postgres may be repeated. Types and lint are the same on all versions: npm run check
+--postgres may be repeated, and is all of them without. Types and lint are the same on all versions: npm run check
 `
 
 process.exitCode = await main(process.argv.slice(2))
@@ -30,6 +31,13 @@ async function main(args: readonly string[]): Promise<number> {
   }
   if (options.savesTimes) {
     process.stderr.write('--save-times is for a run on one version: npm run test:files -- --save-times\n')
+    return 2
+  }
+  try {
+    await findTestFiles(options.paths)
+  } catch (error) {
+    if (!(error instanceof UnknownTests)) throw error
+    process.stderr.write(`${error.message}\n`)
     return 2
   }
   const ended = new AbortController()

@@ -1,5 +1,5 @@
 // Checks the alert rules, runs their unit tests, and checks the queries of the dashboard, all with
-// promtool: npm run rules. Exit status: 0 all is well, 1 not, 3 no promtool.
+// promtool: npm run rules; see --help.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -8,14 +8,26 @@ import { join } from 'node:path'
 import { DASHBOARD, RULE_TESTS, RULES, readDashboard } from './deployed.ts'
 import { findPromtool, howToGetPromtool } from './promtool.ts'
 
-/** Exit statuses; `.ci/run` tells a missing promtool from a failure. */
+/** Exit statuses, as --help says them. */
 const PASSED = 0
 const FAILED = 1
+const WRONG_USE = 2
 const NO_PROMTOOL = 3
 
-process.exitCode = await main()
+const USAGE = `npm run rules
 
-async function main(): Promise<number> {
+Checks the alert rules, runs their tests, and checks the queries of the dashboard, all with promtool.
+Exit status: 0 all is well, 1 not, 2 wrong use, 3 there is no promtool.
+`
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(args: readonly string[]): Promise<number> {
+  if (args.length > 0) {
+    const isHelp = args.length === 1 && args[0] === '--help'
+    process[isHelp ? 'stdout' : 'stderr'].write(isHelp ? USAGE : `It takes no arguments: ${args.join(' ')}\n`)
+    return isHelp ? PASSED : WRONG_USE
+  }
   const promtool = await findPromtool(process.env)
   if (promtool === undefined) {
     process.stderr.write(`${howToGetPromtool(process.env)}\n`)

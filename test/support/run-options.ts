@@ -25,7 +25,7 @@ export interface RunOptions {
 const MOST_JOBS = 4
 
 /** RUN_FLAGS are the lines of --help that all runs of tests have in common. */
-export const RUN_FLAGS = `  --postgres <version>    the tests' PostgreSQL: ${POSTGRES_VERSIONS.join(', ')}; ${INSTALLED_VERSION} without it. Any other is fetched on
+export const RUN_FLAGS = `  --postgres <version>    the tests' PostgreSQL: ${POSTGRES_VERSIONS.join(', ')}. Any but ${INSTALLED_VERSION} is fetched on
                           first use into \${XDG_CACHE_HOME:-~/.cache}/lessor
   --jobs <n>              files that run at once: one more than there are processors, and at most ${MOST_JOBS}, without it
   --help                  prints this
@@ -33,12 +33,13 @@ export const RUN_FLAGS = `  --postgres <version>    the tests' PostgreSQL: ${POS
 
 /** RUN_USAGE is what --help prints. */
 export const RUN_USAGE = `npm test [-- options] [files and folders]
+npm run test:files [-- options] [files and folders]
 
-Checks types and lint, and runs the tests on a PostgreSQL of their own; all of them without files and folders.
+Runs the tests on a PostgreSQL of their own; all of them without files and folders. npm test checks types and lint before.
 
 ${RUN_FLAGS}  --save-times            writes down which files are slow; these begin the next run
 
-On all versions: npm run test:matrix. Exit status: 0 all passed, 1 not, 2 wrong use.
+Without --postgres it is ${INSTALLED_VERSION}. On all versions: npm run test:matrix. Exit status: 0 all passed, 1 not, 2 wrong use.
 `
 
 /** readRunOptions reads the command's arguments; a sentence for what is wrong, and undefined where help is asked for. */

@@ -40,8 +40,8 @@ export async function writeTimes(seconds: ReadonlyMap<string, number>): Promise<
 async function filesOf(path: string): Promise<readonly string[]> {
   const name = relative(ROOT, resolve(path))
   const what = await stat(join(ROOT, name)).catch(() => undefined)
-  if (what?.isFile()) return [name]
-  const files = what === undefined ? [] : globSync(join(name, '**/*.test.ts'), { cwd: ROOT })
+  if (what?.isFile() && /^test\/.*\.test\.ts$/.test(name)) return [name]
+  const files = what === undefined || what.isFile() ? [] : globSync(join(name, '**/*.test.ts'), { cwd: ROOT })
   if (files.length === 0)
     throw new UnknownTests(`${path} is neither a test file nor a folder that holds some.`)
   return files
