@@ -193,6 +193,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     checkTimeoutMs: 2 * config.pools.connectTimeoutMs,
     maxConnections: config.pools.maxConnections,
     jobClaimMs: config.tenants.jobClaimMs,
+    node: () => (node.nodes.isMember ? { id: node.nodes.id, goneMs: 2 * config.nodes.leaseMs } : undefined),
     schemaVersion: () => fleet.newest(),
     // A process has heard of the change, or its lease has run out, and its drain deadline has passed.
     settleTimeoutMs: config.nodes.leaseMs + config.pools.drainTimeoutMs,

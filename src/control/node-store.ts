@@ -36,10 +36,10 @@ export async function writeHeartbeat(
   tx: Db,
   node: { readonly id: string; readonly process: OwnProcess; readonly applied: bigint },
 ): Promise<void> {
-  const { name, pid, space } = node.process
+  const { name, pid, space, started } = node.process
   await tx.query(sql`
-    insert into lessor.nodes (id, name, pid, process_space, applied, reads_hash_keys)
-    values (${node.id}, ${name}, ${pid}, ${space}, ${node.applied}, true)
+    insert into lessor.nodes (id, name, pid, process_space, process_started, applied, reads_hash_keys)
+    values (${node.id}, ${name}, ${pid}, ${space}, ${started}, ${node.applied}, true)
     on conflict (id) do update set heartbeat_at = clock_timestamp()`)
 }
 
@@ -69,8 +69,9 @@ export async function removeSilentNodes(db: Db, silentMs: number): Promise<void>
 export async function findNeighbours(
   db: Db,
   space: string,
-): Promise<readonly { readonly id: string; readonly pid: number }[]> {
-  return db.query(sql`select id, pid from lessor.nodes where process_space = ${space}`)
+): Promise<readonly { readonly id: string; readonly pid: number; readonly started: string | null }[]> {
+  return db.query(sql`
+    select id, pid, process_started as started from lessor.nodes where process_space = ${space}`)
 }
 
 /** countBehind counts the live nodes that have not applied a version. */

@@ -92,6 +92,11 @@ export class Nodes {
     return this.#options.id
   }
 
+  /** Whether this process counts as one of the nodes. */
+  get isMember(): boolean {
+    return this.#renewedAt > Number.NEGATIVE_INFINITY && !this.#stopped
+  }
+
   /** Nodes that counted at the last renewal, this one included. */
   get live(): number {
     return this.#live
@@ -216,8 +221,8 @@ export class Nodes {
   async #removeDeadNeighbours(): Promise<void> {
     const { db, process } = this.#options
     if (process.space === null) return
-    for (const { id, pid } of await findNeighbours(db, process.space)) {
-      if (isGone(pid)) await removeNode(db, id)
+    for (const { id, pid, started } of await findNeighbours(db, process.space)) {
+      if (isGone(pid, started)) await removeNode(db, id)
     }
   }
 

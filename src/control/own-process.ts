@@ -8,21 +8,34 @@ export interface OwnProcess {
   /** Where a process id means the same as here: this start of the kernel and this PID namespace. Null where that cannot be known. */
   readonly space: string | null
   readonly pid: number
+  /** When the system started it, in ticks since its own start: a later process may get the same id. Null where that cannot be known. */
+  readonly started: string | null
 }
 
 /** readOwnProcess reads what the system says; the space is known on Linux only (proc(5), namespaces(7)). */
 export function readOwnProcess(): OwnProcess {
   const { pid } = process
-  return { name: `${hostname()}:${pid}`, space: readSpace(), pid }
+  return { name: `${hostname()}:${pid}`, space: readSpace(), pid, started: readStart(pid) }
 }
 
-/** isGone says whether there is no such process; false when in doubt. */
-export function isGone(pid: number): boolean {
+/** isGone says whether there is no such process, or another one has its id; false when in doubt. */
+export function isGone(pid: number, started: string | null = null): boolean {
   try {
     process.kill(pid, 0)
-    return false
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'ESRCH'
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return true
+  }
+  const now = started === null ? null : readStart(pid)
+  return now !== null && now !== started
+}
+
+/** Field 22 of /proc/<pid>/stat (proc_pid_stat(5)); the name before it may hold anything, and ends with the last parenthesis. */
+function readStart(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+  } catch {
+    return null
   }
 }
 

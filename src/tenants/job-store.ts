@@ -8,6 +8,8 @@ export interface ClaimTicket {
   readonly token: string
   /** How long the claim holds without being renewed. */
   readonly claimMs: number
+  /** The node that works on it; undefined for a process that is none. */
+  readonly node?: string | undefined
 }
 
 const COLUMNS = sql`id, kind, tenant_id as "tenantId", step, attempts, tablespace`
@@ -22,9 +24,9 @@ export async function insertJob(
   job: Pick<Job, 'kind' | 'tenantId' | 'step'> & { readonly tablespace?: string | undefined },
 ): Promise<Job> {
   const [row] = await db.query<Job>(sql`
-    insert into lessor.jobs (id, kind, tenant_id, step, tablespace, claimed_by, claimed_until)
+    insert into lessor.jobs (id, kind, tenant_id, step, tablespace, claimed_by, claimed_node, claimed_until)
     values (${ticket.jobId}, ${job.kind}, ${job.tenantId}, ${job.step}, ${job.tablespace ?? null},
-      ${ticket.token},
+      ${ticket.token}, ${ticket.node ?? null}::uuid,
       now() + ${ticket.claimMs}::integer * interval '1 millisecond')
     on conflict (tenant_id) do nothing
     returning ${COLUMNS}`)
@@ -33,17 +35,25 @@ export async function insertJob(
 }
 
 /**
- * takeJob claims a job whose claim has run out; undefined when there is none. An onboarding is
- * marked to be undone, so that its first holder, should it live, cannot finish it any more.
+ * takeJob claims a job whose claim has run out, or whose node has left the nodes or been silent for `goneMs`; undefined when there is
+ * none. An onboarding is marked to be undone, so that its first holder, should it live, cannot finish it any more.
  */
-export async function takeJob(db: Db, claim: Omit<ClaimTicket, 'jobId'>): Promise<Job | undefined> {
+export async function takeJob(
+  db: Db,
+  claim: Omit<ClaimTicket, 'jobId'>,
+  goneMs: number,
+): Promise<Job | undefined> {
   const [row] = await db.query<Job>(sql`
     update lessor.jobs
-    set claimed_by = ${claim.token}, attempts = attempts + 1, updated_at = now(),
+    set claimed_by = ${claim.token}, claimed_node = ${claim.node ?? null}::uuid, attempts = attempts + 1, updated_at = now(),
       claimed_until = now() + ${claim.claimMs}::integer * interval '1 millisecond',
       state = case kind when 'onboard' then 'undoing' else state end
     where id = (
-      select id from lessor.jobs where claimed_until < now()
+      select id from lessor.jobs
+      where claimed_until < now()
+        or claimed_node is not null and not exists (
+          select from lessor.nodes n
+          where n.id = claimed_node and n.heartbeat_at > clock_timestamp() - ${goneMs} * interval '1 millisecond')
       order by claimed_until limit 1
       for update skip locked)
     returning ${COLUMNS}`)
@@ -99,7 +109,7 @@ export async function releaseJob(
 ): Promise<void> {
   await db.query(sql`
     update lessor.jobs
-    set error = ${failure.error}, updated_at = now(),
+    set error = ${failure.error}, updated_at = now(), claimed_node = null,
       claimed_until = now() + ${failure.retryMs}::integer * interval '1 millisecond'
     where id = ${ticket.jobId} and claimed_by = ${ticket.token}`)
 }

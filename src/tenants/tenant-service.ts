@@ -9,7 +9,7 @@ import { decodeCursor, type Page, toPage } from './cursor.ts'
 import { type BegunDeletion, Deletion, type DeletionOptions } from './deletion.ts'
 import { idempotentRequest } from './idempotency.ts'
 import type { AfterStep, FailingJobs, JobObserver } from './job.ts'
-import { Jobs } from './jobs.ts'
+import { Jobs, type JobsOptions } from './jobs.ts'
 import { requirePlacement } from './login.ts'
 import { LoginBlocks } from './login-blocks.ts'
 import { parseTenantName } from './name.ts'
@@ -47,6 +47,8 @@ export interface TenantServiceOptions
   readonly maxConnections: number
   /** How long a process may be silent before its jobs are taken over. */
   readonly jobClaimMs: number
+  /** See JobsOptions. */
+  readonly node?: JobsOptions['node']
   /** Number of the last file of sql/app, which a new tenant's own tables are made at. */
   readonly schemaVersion?: () => Promise<number>
   readonly jobObserver: JobObserver
@@ -102,7 +104,12 @@ export class TenantService {
     const { db, afterStep } = options
     this.#options = options
     this.#db = db
-    this.#jobs = new Jobs({ db, claimMs: options.jobClaimMs, observer: options.jobObserver })
+    this.#jobs = new Jobs({
+      db,
+      claimMs: options.jobClaimMs,
+      node: options.node,
+      observer: options.jobObserver,
+    })
     this.#onboarding = new Onboarding({ ...options, jobs: this.#jobs, afterStep })
     this.#batches = new BatchOnboarding({
       ...options,

@@ -116,7 +116,7 @@ t.test('a change is settled when every live node has applied it', async (t) => {
   const version = await publish()
   const [one, two, dead] = [randomUUID(), randomUUID(), randomUUID()]
   for (const id of [one, two, dead]) {
-    await writeHeartbeat(db, { id, process: { name: 'n', space: null, pid: 1 }, applied: 0n })
+    await writeHeartbeat(db, { id, process: { name: 'n', space: null, pid: 1, started: null }, applied: 0n })
   }
   await db.query(sql`update lessor.nodes set heartbeat_at = now() - interval '6 seconds' where id = ${dead}`)
   let isSettled = false

@@ -16,12 +16,14 @@ interface NodeOptions {
   readonly leaseMs?: number
   readonly space?: string | null
   readonly pid?: number
+  readonly started?: string | null
   readonly watches?: boolean
 }
 
 /** Opens a node over its own connections, with pools that hold as many connections as the test says. */
 function openNode(t: Test, url: string, options: NodeOptions = {}) {
-  const { budget = 12, leaseMs = LEASE_MS, space = null, pid = process.pid, watches = true } = options
+  const { budget = 12, leaseMs = LEASE_MS, space = null, watches = true } = options
+  const { pid = process.pid, started = null } = options
   const control = new ControlDatabase({ url, maxConnections: 2 })
   const state = { used: 0, busy: 0, isCutOff: false, applied: 0n, rebalanced: 0 }
   const told: string[] = []
@@ -48,7 +50,7 @@ function openNode(t: Test, url: string, options: NodeOptions = {}) {
     },
     clock: systemClock,
     id: randomUUID(),
-    process: { name: 'test', space, pid },
+    process: { name: 'test', space, pid, started },
     leaseMs,
     shares,
     applied: () => state.applied,
@@ -172,9 +174,17 @@ t.test('who starts after a crash on the same machine does not wait for the lease
   const after = openNode(t, url, { ...hour, space: 'here' })
   await after.nodes.start()
   t.equal(after.limit(), 12)
+  // This very process has the dead one's id by now.
+  const before = openNode(t, url, { ...hour, space: 'here', started: '1' })
+  await after.nodes.stop()
+  await before.nodes.start()
+  kill(before)
+  const again = openNode(t, url, { ...hour, space: 'here' })
+  await again.nodes.start()
+  t.equal(again.limit(), 12, 'whose id is another one’s now')
   await elsewhere.nodes.start()
   kill(elsewhere)
-  await after.nodes.stop()
+  await again.nodes.stop()
   const last = openNode(t, url, { ...hour, space: 'here' })
   await last.nodes.start()
   t.equal(last.limit(), 6, 'nothing is known of a process elsewhere')

@@ -176,7 +176,10 @@ t.test('a claim is renewed while it is held', async (t) => {
 t.test('a process that died on this machine is not waited for', async (t) => {
   const db = await openControl(t)
   const own = readOwnProcess()
-  const dead = { ...claimOptions(db), process: { name: 'dead', pid: 2 ** 30, space: own.space ?? 'here' } }
+  const dead = {
+    ...claimOptions(db),
+    process: { name: 'dead', pid: 2 ** 30, space: own.space ?? 'here', started: null },
+  }
   const first = await RunClaim.take(dead, RUN)
   const living = { ...claimOptions(db), process: { ...own, space: own.space ?? 'here' } }
   const elsewhere = { ...living, process: { ...living.process, space: 'another machine' } }

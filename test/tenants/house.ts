@@ -16,6 +16,7 @@ import { PoolRegistry } from '../../src/pool/registry.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { DataServers, type DataServersOptions } from '../../src/servers/data-servers.ts'
 import type { AfterStep, Job } from '../../src/tenants/job.ts'
+import type { Membership } from '../../src/tenants/jobs.ts'
 import { makeLocate } from '../../src/tenants/locate.ts'
 import type { Settlement } from '../../src/tenants/login-settlement-store.ts'
 import { NamespaceService } from '../../src/tenants/namespace-service.ts'
@@ -37,6 +38,8 @@ export interface HouseOptions {
   readonly vaultKeys?: string
   readonly jobClaimMs?: number
   readonly afterStep?: AfterStep
+  /** This process among the nodes; none by default. */
+  readonly node?: () => Membership
   readonly connect?: Connect
   readonly limits?: Partial<PoolLimits>
   /** How the data server is reached, when that is not the control database's URL. */
@@ -143,6 +146,7 @@ export async function openHouse(t: Scope, options: HouseOptions) {
     maxConnections: LIMITS.maxConnections,
     jobClaimMs: options.jobClaimMs ?? 30_000,
     changes: options.changes ?? ALONE,
+    node: options.node,
     settleTimeoutMs: options.settleTimeoutMs ?? 10_000,
     onUnsettled: (settlement, error) => unsettled.push([settlement, error]),
     jobObserver: {
