@@ -128,6 +128,7 @@ async function count(session: Session, table: string, tenant: StageTenant): Prom
   return outcome.kind === 'done' ? Number(outcome.rows[0]?.n) : 0
 }
 
+/** keyOf is the last of a tenant's keys: the other one has fewer rows, and none with that number where all count from one. */
 async function keyOf(
   session: Session,
   table: string,
@@ -137,7 +138,8 @@ async function keyOf(
   const keys = columns.filter(({ isKey }) => isKey)
   if (keys.length === 0) return undefined
   const literals = keys.map(({ name, type }, i) => `quote_nullable(${name}::text) || '::${type}' as k${i}`)
-  const text = `select ${literals.join(', ')} from ${table} where tenant_id = '${tenant.id}' limit 1`
+  const order = keys.map(({ name }) => `${name} desc`).join(', ')
+  const text = `select ${literals.join(', ')} from ${table} where tenant_id = '${tenant.id}' order by ${order} limit 1`
   const outcome = await session.attempt([`set local rls.tenant_id = '${tenant.id}'`], text)
   const row = outcome.kind === 'done' ? outcome.rows[0] : undefined
   return row && new Map(keys.map(({ name }, i) => [name, String(row[`k${i}`])]))
