@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import { moveBack, moveOut } from '../../src/placement/partition-moves.ts'
 import { promotionProblems } from '../../src/placement/partitions.ts'
+import type { AdminDb } from '../../src/placement/placement.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { like, rejectsLike, sameRows } from '../support/like.ts'
 import { startTestServer } from '../support/server.ts'
@@ -68,7 +69,30 @@ t.test('an administrator needs no more than CREATEROLE and a database of its own
   sameRows(t, await admin.query(sql`select rolname from pg_roles where rolname ~ '^t[bg]_' order by 1`), [
     { rolname: placement.login(other.id, 'blue').user },
   ])
+  await makesLegacyLogins(t, superuser, admin)
 })
+
+/** The logins of docs/legacy.md, made by the administrator `landlord`. */
+async function makesLegacyLogins(t: Test, superuser: AdminDb, admin: AdminDb) {
+  const page = await readFile('docs/legacy.md', 'utf8')
+  const [grant = ''] = /grant set on parameter rls\.tenant_id to /.exec(page) ?? []
+  const blocks = [...page.matchAll(/```sql\n(create role[\s\S]*?)```/g)].map(([, text = '']) => text)
+  t.equal(blocks.length, 2)
+  const scripts = blocks.flatMap((text) => text.split(';')).filter((each) => each.trim() !== '')
+  const last = scripts.pop() ?? ''
+  for (const script of scripts) await admin.script(script)
+  await rejectsLike(t, admin.script(last), { code: '42501' })
+  await superuser.script(`${grant}landlord`)
+  await admin.script(last)
+  const settings = await admin.query(
+    sql`select rolconfig from pg_roles where rolname ~ '^(legacy|lessor_row)_' order by rolname`,
+  )
+  sameRows(t, settings, [
+    { rolconfig: ['search_path=app', 'rls.tenant_id=3f2a9c1e-7d55-4b0a-9a61-0d1c5e6f7a8b'] },
+    { rolconfig: ['search_path=app'] },
+  ])
+  await superuser.script(`revoke set on parameter rls.tenant_id from landlord`)
+}
 
 t.test('an administrator who is no superuser moves a tenant into partitions and back', async (t) => {
   const superuser = openAdmin(t, superuserUrl)
