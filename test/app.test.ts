@@ -97,7 +97,7 @@ t.test('one line a request tells who did what, and how it went', async (t) => {
     requestId: 'req-1',
     tenant: tenant.id,
     principal: 'api_key',
-    key: tenant.key.split('_')[1],
+    key: tenant.key.split('_')[2],
     method: 'GET',
     route: '/v1/users',
     status: 200,
