@@ -20,7 +20,7 @@ export interface IsolationServicesOptions extends Omit<CanaryOptions, 'signal' |
   readonly servers: CanaryOptions['servers'] & Pick<DataServers, 'names'>
   readonly connect: Connect
   readonly pools: Pick<Pools, 'reserve'>
-  readonly tasks: Pick<Tasks, 'ended'>
+  readonly tasks: Pick<Tasks, 'begin'>
 }
 
 /** A run that takes longer has met a server that hangs. */
@@ -85,7 +85,7 @@ export function createIsolationServices(options: IsolationServicesOptions) {
     cron: config.isolationCron,
     check,
     logger,
-    onTurn: (failures) => tasks.ended('isolation', failures),
+    beginTurn: () => tasks.begin('isolation'),
   })
 
   return {

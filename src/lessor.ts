@@ -97,7 +97,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     control,
     keys: keyRing,
     logger,
-    onTurn: (failures) => tasks.ended('vault_keys', failures),
+    beginTurn: () => tasks.begin('vault_keys'),
   })
   const health = new Health({
     clock,

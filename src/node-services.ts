@@ -93,9 +93,14 @@ export function createNodeServices(options: NodeServicesOptions) {
     },
   })
   let trimming: NodeJS.Timeout | undefined
+  let isTrimming = false
 
-  function trim(): void {
-    void tasks.run('changes_trim', () => trimChanges(control, KEEP_MS))
+  /** One that takes longer than the pause between two is not begun again meanwhile. */
+  async function trim(): Promise<void> {
+    if (isTrimming) return
+    isTrimming = true
+    await tasks.run('changes_trim', () => trimChanges(control, KEEP_MS))
+    isTrimming = false
   }
 
   return {
@@ -105,7 +110,7 @@ export function createNodeServices(options: NodeServicesOptions) {
     /** start resolves when the node has its share and hears of changes. @throws what Nodes.start throws */
     async start(): Promise<void> {
       await feed.start()
-      trimming = setInterval(trim, TRIM_MS)
+      trimming = setInterval(() => void trim(), TRIM_MS)
       trimming.unref()
       listener.start()
       await nodes.start()

@@ -33,6 +33,9 @@ async function main(): Promise<void> {
   const started = start(config, logger, resources, stop.signal)
   let signalled: NodeJS.Signals | undefined
   let isStopping = false
+  let disposing: Promise<void> | undefined
+  // A second disposal would resolve at once, before the first has ended.
+  const dispose = () => (disposing ??= resources.disposeAsync())
   const closing = closeWithGrace(
     {
       delay: config.shutdown.timeoutMs,
@@ -49,7 +52,7 @@ async function main(): Promise<void> {
       stop.abort()
       // Its failure is reported below.
       await Promise.allSettled([started])
-      await resources.disposeAsync()
+      await dispose()
       logger.info('stopped')
     },
   )
@@ -75,7 +78,7 @@ async function main(): Promise<void> {
     const explained = startError(error, config.http)
     if (explained === undefined) logger.fatal({ err: error }, 'start failed')
     else process.stderr.write(`${explained}\n`)
-    await resources.disposeAsync()
+    await dispose()
     process.exit(1)
   }
 }

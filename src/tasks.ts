@@ -52,7 +52,7 @@ export interface TaskState {
   readonly failedInARow: number
   /** When a run last went well, by the clock; undefined before that. */
   readonly lastOkAt: number | undefined
-  /** For how long the oldest run by `Tasks.run` has been under way; 0 while there is none. A run that never ends shows here alone. */
+  /** For how long the oldest run by `Tasks.run` or `begin` has been under way; 0 while there is none. A run that never ends shows here alone. */
   readonly runningMs: number
 }
 
@@ -98,6 +98,19 @@ export class Tasks {
       this.ended(name, 1)
     } finally {
       this.#running.delete(run)
+    }
+  }
+
+  /**
+   * begin is for a run that is made elsewhere, as `ended` is, and that begins and ends at one place: what it returns is to be
+   * called once, when the run has ended.
+   */
+  begin(name: TaskName): (failures: number) => void {
+    const run = { name, since: this.#options.clock.now() }
+    this.#running.add(run)
+    return (failures) => {
+      this.#running.delete(run)
+      this.ended(name, failures)
     }
   }
 

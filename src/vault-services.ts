@@ -17,20 +17,20 @@ export interface VaultServicesOptions {
   readonly control: ControlDb
   readonly keys: KeyProvider
   readonly logger: Logger
-  /** Called after each look with how many of its parts have failed. */
-  readonly onTurn?: (failures: number) => void
+  /** Called before each look; what it returns is called after it, with how many of its parts have failed. */
+  readonly beginTurn?: () => (failures: number) => void
 }
 
 /** Values of each kind that a key without a proof is tried on. */
 const SAMPLES = 20
 
 /** createVaultKeys wires what holds the key ring against the control database. Nothing runs before `start`. */
-export function createVaultKeys({ control, keys, logger, onTurn }: VaultServicesOptions): VaultKeys {
+export function createVaultKeys({ control, keys, logger, beginTurn }: VaultServicesOptions): VaultKeys {
   const options: VaultKeysOptions = {
     db: control,
     keys,
     samples: sampleSealed,
-    ...(onTurn && { onTurn }),
+    ...(beginTurn && { beginTurn }),
     onMissing(keyIds) {
       if (keyIds.length === 0) logger.info('VAULT_KEYS has all keys in use again')
       else {

@@ -13,7 +13,7 @@ export interface WatchServicesOptions {
   readonly clock: Clock
   readonly servers: Pick<DataServers, 'names' | 'login' | 'admin'>
   readonly shares: Pick<ServerShares, 'isFirst'>
-  readonly tasks: Pick<Tasks, 'ended'>
+  readonly tasks: Pick<Tasks, 'begin' | 'ended'>
   readonly logins: BlockedLogins
   /** Live nodes, as this one sees them. */
   readonly nodes: () => number
@@ -90,7 +90,7 @@ export function createWatchServices(options: WatchServicesOptions) {
     isKeeper: (server) => shares.isFirst(server),
     limit: connectionLimit,
     intervalMs: LIMITS_MS,
-    onTurn: (failures) => tasks.ended('connection_limits', failures),
+    beginTurn: () => tasks.begin('connection_limits'),
     onRaised: (server, count, limit) =>
       logger.info(
         { server, count, limit },

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -143,5 +144,27 @@ t.test(
       ['stopped'],
     )
     t.equal(isAlive(postmaster), false)
+  },
+)
+
+t.test(
+  'a signal while a failed start closes what it had opened changes neither order nor exit status',
+  async (t) => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    t.teardown(() => taken.close())
+    await once(taken, 'listening')
+    const address = taken.address()
+    const port = typeof address === 'object' ? address?.port : undefined
+    const service = startService(t, {
+      directory: t.testdir(),
+      environment: { PORT: `${port}`, SHUTDOWN_DELAY_MS: '5000' },
+    })
+    await until(() => service.stderr().includes('is in use'))
+    const postmaster = postmasterOf(join(t.testdirName, '.lessor'))
+    service.kill('SIGTERM')
+    t.equal(await service.exited, 1)
+    t.equal(isAlive(postmaster), false)
+    t.match(service.stdout(), /shutting down/)
+    excludes(t, service.stdout(), /"stopped"/)
   },
 )

@@ -117,3 +117,32 @@ t.test('a run that does not end is seen for as long as it is under way, the olde
   await runs[1]
   t.equal(stateOf('visits')?.runningMs, 0, 'one that has failed has ended')
 })
+
+t.test(
+  'a run that is made elsewhere is under way from where it begins until it ends, and counts then',
+  async (t) => {
+    const { pass, stateOf, tasks, told } = setUp()
+    const first = tasks.begin('isolation')
+    pass(3_000)
+    const second = tasks.begin('isolation')
+    pass(500)
+    t.strictSame(stateOf('isolation'), {
+      name: 'isolation',
+      runs: { ok: 0, failed: 0 },
+      failedInARow: 0,
+      lastOkAt: undefined,
+      runningMs: 3_500,
+    })
+    first(2)
+    t.strictSame([stateOf('isolation')?.runningMs, stateOf('isolation')?.runs], [500, { ok: 0, failed: 1 }])
+    second(0)
+    t.strictSame(stateOf('isolation'), {
+      name: 'isolation',
+      runs: { ok: 1, failed: 1 },
+      failedInARow: 0,
+      lastOkAt: 4_500,
+      runningMs: 0,
+    })
+    t.strictSame(told, [], 'it tells by itself why it has failed')
+  },
+)

@@ -22,8 +22,8 @@ export interface VaultKeysOptions {
   readonly onMissing: (keyIds: readonly string[]) => void
   /** Called once when the control database could not be asked, until it answers again. */
   readonly onError: (error: unknown) => void
-  /** Called after each look of the timer's with how many of its parts have failed. */
-  readonly onTurn?: (failures: number) => void
+  /** Called before each look of the timer's; what it returns is called after it, with how many of its parts have failed. */
+  readonly beginTurn?: () => (failures: number) => void
 }
 
 /** How often a process says which key it seals with, and looks whether it has all that are in use. */
@@ -114,6 +114,7 @@ export class VaultKeys {
 
   /** Whether it could say what it seals with, and whether it could look, have nothing to do with each other. Never rejects. */
   async #poll(): Promise<void> {
+    const endTurn = this.#options.beginTurn?.()
     const failures: unknown[] = []
     for (const part of [() => this.#claim(), () => this.#look()]) {
       try {
@@ -124,7 +125,7 @@ export class VaultKeys {
     }
     if (failures.length > 0 && !this.#isSilent) this.#options.onError(failures[0])
     this.#isSilent = failures.length > 0
-    this.#options.onTurn?.(failures.length)
+    endTurn?.(failures.length)
   }
 
   async #claim(): Promise<void> {

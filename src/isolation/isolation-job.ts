@@ -8,8 +8,8 @@ export interface IsolationJobOptions {
   readonly cron: string
   readonly check: Pick<IsolationCheck, 'run'>
   readonly logger: Logger
-  /** Called after each run with 1 when the walls could not be tried, else with 0. */
-  readonly onTurn?: (failures: number) => void
+  /** Called before each run; what it returns is called after it, with 1 when the walls could not be tried, else with 0. */
+  readonly beginTurn?: () => (failures: number) => void
 }
 
 /** IsolationJob tries the walls on a schedule. */
@@ -17,7 +17,7 @@ export class IsolationJob {
   readonly #task: ReturnType<typeof createTask> | undefined
 
   /** @throws ConfigError when the cron expression is not valid */
-  constructor({ cron, check, logger, onTurn }: IsolationJobOptions) {
+  constructor({ cron, check, logger, beginTurn }: IsolationJobOptions) {
     if (cron === 'off') return
     const { valid, errors } = validateDetailed(cron)
     if (!valid) {
@@ -27,8 +27,9 @@ export class IsolationJob {
       ])
     }
     const turn = async () => {
+      const endTurn = beginTurn?.()
       const isTried = await run(check, logger)
-      onTurn?.(isTried ? 0 : 1)
+      endTurn?.(isTried ? 0 : 1)
     }
     this.#task = createTask(cron, turn, {
       name: 'isolation',

@@ -27,8 +27,8 @@ export interface ConnectionLimitsOptions {
   readonly intervalMs: number
   readonly onRaised: (server: string, count: number, limit: number) => void
   readonly onProblem: (server: string, error: unknown) => void
-  /** Called after each turn with for how many data servers it has failed. */
-  readonly onTurn?: (failures: number) => void
+  /** Called before each turn; what it returns is called after it, with for how many data servers it has failed. */
+  readonly beginTurn?: () => (failures: number) => void
 }
 
 /**
@@ -68,7 +68,8 @@ export class ConnectionLimits {
   }
 
   async #turn(): Promise<void> {
-    const { isKeeper, onProblem, onTurn, servers } = this.#options
+    const { beginTurn, isKeeper, onProblem, servers } = this.#options
+    const endTurn = beginTurn?.()
     let failures = 0
     for (const server of servers.names()) {
       if (!isKeeper(server)) this.#done.delete(server)
@@ -78,7 +79,7 @@ export class ConnectionLimits {
           onProblem(server, error)
         })
     }
-    onTurn?.(failures)
+    endTurn?.(failures)
   }
 
   /** @throws the first refusal, when all others have been raised */

@@ -7,14 +7,14 @@ const ATTEMPTS = 5
 const OVERDUE_MINUTES = 5
 
 /**
- * countFailingJobs counts the work that fails again and again: jobs and unsettled logins that have failed and had five
- * attempts, and persons' logins whose time was over five minutes ago.
+ * countFailingJobs counts the work that fails again and again: jobs and unsettled logins that have had five attempts,
+ * and persons' logins whose time was over five minutes ago. A job without an error is one whose processes have died.
  */
 export async function countFailingJobs(db: Db): Promise<FailingJobs> {
   const rows = await db.query<{ kind: FailingKind; count: number }>(sql`
     select kind, count(*)::integer as count
     from (
-      select kind from lessor.jobs where error is not null and attempts >= ${ATTEMPTS}::integer
+      select kind from lessor.jobs where attempts >= ${ATTEMPTS}::integer
       union all
       select 'settle' from (
         select distinct tenant_id from lessor.login_settlements where attempts >= ${ATTEMPTS}::integer

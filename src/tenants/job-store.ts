@@ -101,15 +101,15 @@ export async function markUndoing(db: Db, ticket: ClaimTicket): Promise<boolean>
   return rows.length > 0
 }
 
-/** releaseJob gives the claim back after a failure; the job may be taken again after `retryMs`. */
+/** releaseJob gives the claim back after a failure; the job may be taken again after `retryMs`, and has had so many attempts then. */
 export async function releaseJob(
   db: Db,
   ticket: ClaimTicket,
-  failure: { readonly error: string; readonly retryMs: number },
+  failure: { readonly attempts: number; readonly error: string; readonly retryMs: number },
 ): Promise<void> {
   await db.query(sql`
     update lessor.jobs
-    set error = ${failure.error}, updated_at = now(), claimed_node = null,
+    set error = ${failure.error}, attempts = ${failure.attempts}::integer, updated_at = now(), claimed_node = null,
       claimed_until = now() + ${failure.retryMs}::integer * interval '1 millisecond'
     where id = ${ticket.jobId} and claimed_by = ${ticket.token}`)
 }

@@ -5,6 +5,7 @@ export interface Job {
   readonly tenantId: string
   /** The step that was entered last; it may have run in part. */
   readonly step: string
+  /** Those that were begun, the last included, without those that the end of a process stopped in order. */
   readonly attempts: number
   /** Of a promotion: the tablespace that was asked for. */
   readonly tablespace: string | null

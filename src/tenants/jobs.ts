@@ -79,11 +79,18 @@ export class Claim {
     held(await finishJob(tx, this.#ticket))
   }
 
-  /** release leaves the job to whoever takes it next: at once when this process closes, else later after each attempt. */
+  /**
+   * release leaves the job to whoever takes it next: later after each attempt, and at once when this process closes, which
+   * does not count as one.
+   */
   async release(error: unknown): Promise<void> {
-    const closing = isLessorError(error, 'SHUTTING_DOWN')
-    const retryMs = closing ? 0 : retryPause(this.#ticket.claimMs, this.job.attempts)
-    await releaseJob(this.#db, this.#ticket, { error: errorCode(error) ?? 'INTERNAL', retryMs })
+    const { attempts } = this.job
+    await releaseJob(this.#db, this.#ticket, {
+      error: errorCode(error) ?? 'INTERNAL',
+      ...(isLessorError(error, 'SHUTTING_DOWN')
+        ? { attempts: attempts - 1, retryMs: 0 }
+        : { attempts, retryMs: retryPause(this.#ticket.claimMs, attempts) }),
+    })
   }
 }
 

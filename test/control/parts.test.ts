@@ -104,7 +104,7 @@ t.test('a process that cannot say what it seals with still sees which keys it la
     samples: async () => [],
     onMissing: (ids) => missing.push(ids),
     onError: (error) => errors.push(error),
-    onTurn: (failures) => turns.push(failures),
+    beginTurn: () => (failures) => turns.push(failures),
   })
   await keys.start()
   t.teardown(() => keys.stop())

@@ -40,7 +40,7 @@ export class OwnServer {
   static async start(t: Scope, { maxConnections = 60 } = {}): Promise<OwnServer> {
     const folder = await makeFolder(t)
     const options = { directory: join(folder, 'postgres'), maxConnections }
-    const server = new OwnServer(await startEmbedded({ ...options, durable: false }), options)
+    const server = new OwnServer(await start(options), options)
     t.teardown(() => server.#server.stop())
     return server
   }
@@ -63,7 +63,7 @@ export class OwnServer {
     await run('cp', ['-a', join(directory, 'data', 'PG_VERSION'), join(directory, 'data', 'standby.signal')])
     await primary.startAgain()
     const options = { directory, maxConnections }
-    const standby = new OwnServer(await startEmbedded({ ...options, durable: false }), options)
+    const standby = new OwnServer(await start(options), options)
     t.teardown(() => standby.#server.stop())
     return standby
   }
@@ -86,7 +86,7 @@ export class OwnServer {
 
   /** startAgain starts the stopped server with the same data, on the same port. */
   async startAgain(): Promise<void> {
-    this.#server = await startEmbedded({ ...this.#options, durable: false })
+    this.#server = await start(this.#options)
     if (this.#server.url.reveal() !== this.url) throw new Error('the server came back on another port')
   }
 
@@ -107,6 +107,11 @@ export class OwnServer {
       await exited
     }
   }
+}
+
+/** One that came back by itself after a crash would hide it from the test. */
+function start(options: { readonly directory: string; readonly maxConnections: number }): Promise<Embedded> {
+  return startEmbedded({ ...options, durable: false, settings: { restart_after_crash: 'off' } })
 }
 
 async function makeFolder(t: Scope): Promise<string> {

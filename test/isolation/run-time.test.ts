@@ -211,12 +211,18 @@ t.test('the job says in the log what does not hold, and that a run could not be 
       if (outcome instanceof Error) throw outcome
       return outcome
     }
-    const job = new IsolationJob({ cron: '* * * * * *', check: { run }, logger, onTurn: turn.resolve })
+    let begun = 0
+    const beginTurn = () => {
+      begun += 1
+      return turn.resolve
+    }
+    const job = new IsolationJob({ cron: '* * * * * *', check: { run }, logger, beginTurn })
     job.start()
     // The job's timer does not keep a process alive.
     const alive = setInterval(() => {}, 1000)
     const line = await promise
     t.equal(await turn.promise, failures)
+    t.ok(begun > 0)
     clearInterval(alive)
     job.stop()
     like(t, line, { level, msg: message })

@@ -10,6 +10,11 @@ function runsOf({ lessor }: TestApp, name: TaskName): { readonly ok: number; rea
   return lessor.tasks.list().find((state) => state.name === name)?.runs ?? { ok: 0, failed: 0 }
 }
 
+/** For how long the run of a task has been under way. */
+function runningMs({ lessor }: TestApp, name: TaskName): number {
+  return lessor.tasks.list().find((state) => state.name === name)?.runningMs ?? 0
+}
+
 /** Resolves when it holds; the test's own timeout is the limit. */
 async function until(is: () => boolean): Promise<void> {
   while (!is()) await sleep(5)
@@ -99,3 +104,55 @@ t.test(
     for (const task of steps) t.ok(runsOf(app, task).failed > (before.get(task) ?? 0), task)
   },
 )
+
+t.test('a removal of old changes that is under way is not begun again', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const { lessor } = await testApp(t)
+  const { tasks } = lessor
+  const run = tasks.run.bind(tasks)
+  const held = Promise.withResolvers<void>()
+  const trims: Promise<void>[] = []
+  mock.method(tasks, 'run', (name: TaskName, work: () => unknown) => {
+    if (name !== 'changes_trim') return run(name, work)
+    const trim = run(name, () => held.promise.then(work))
+    trims.push(trim)
+    return trim
+  })
+  mock.timers.tick(FIVE_MINUTES)
+  mock.timers.tick(FIVE_MINUTES)
+  t.equal(trims.length, 1)
+  held.resolve()
+  await Promise.all(trims)
+  mock.timers.tick(FIVE_MINUTES)
+  t.equal(trims.length, 2, 'and is when it has ended')
+  await Promise.all(trims)
+})
+
+t.test('a run that begins and ends at one place is seen for as long as it is under way', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const app = await testApp(t, { ISOLATION_CRON: '* * * * * *' })
+  const { control, servers } = app.lessor
+  const held = Promise.withResolvers<void>()
+  const admin = servers.admin.bind(servers)
+  mock.method(servers, 'admin', async (name: string) => {
+    await held.promise
+    return admin(name)
+  })
+  mock.timers.tick(FIVE_MINUTES)
+  for (const task of ['connection_limits', 'isolation'] as const) {
+    await until(() => runningMs(app, task) > 0)
+    t.strictSame(runsOf(app, task), { ok: 0, failed: 0 })
+  }
+  held.resolve()
+  await until(() => runsOf(app, 'connection_limits').ok > 0 && runsOf(app, 'isolation').ok > 0)
+  t.equal(runningMs(app, 'connection_limits'), 0)
+  await until(() => runningMs(app, 'vault_keys') === 0)
+  await control.transaction(async (tx) => {
+    await tx.script('lock table lessor.vault_keys')
+    mock.timers.tick(FIVE_MINUTES)
+    await until(() => runningMs(app, 'vault_keys') > 0)
+  })
+  await until(() => runningMs(app, 'vault_keys') === 0)
+})

@@ -177,7 +177,7 @@ t.test('a turn counts for how many data servers it has failed', async (t) => {
         return admin
       },
     },
-    onTurn: (failures) => turns.push(failures),
+    beginTurn: () => (failures) => turns.push(failures),
   })
   await limits.turn()
   t.strictSame(turns, [2])

@@ -14,9 +14,8 @@ import { INSTALLED_VERSION } from '../postgres/versions.ts'
 import { shortcomings } from './floor.ts'
 import { RUN_USAGE, type RunOptions, readRunOptions } from './run-options.ts'
 import { scratchFolder } from './scratch.ts'
-import { startTestServer } from './server.ts'
+import { answers, startTestServer } from './server.ts'
 import { type FileTally, TapReader } from './tally.ts'
-import { withAdmin } from './template.ts'
 import { findTestFiles, UnknownTests, writeTimes } from './test-files.ts'
 
 const execute = promisify(execFile)
@@ -135,13 +134,6 @@ function show(count: number): (tally: FileTally) => void {
 
 function told({ name, why }: FileTally['failures'][number]): string {
   return `failed: ${name}${why === '' ? '' : `\n${why.replaceAll(/^/gm, '    ')}`}`
-}
-
-function answers(url: string): Promise<boolean> {
-  return withAdmin(url, (admin) => admin`select 1`).then(
-    () => true,
-    () => false,
-  )
 }
 
 interface Ending {

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { withAdmin } from './template.ts'
 
 const HOLDER = fileURLToPath(new URL('./server-process.ts', import.meta.url))
 
@@ -10,6 +11,8 @@ const HOLDER = fileURLToPath(new URL('./server-process.ts', import.meta.url))
 export interface TestServer {
   /** Connection URL of the superuser. */
   readonly url: string
+  /** Resolves when the server is gone, stopped or crashed. */
+  readonly ended: Promise<void>
   /** stop resolves when the server is gone and its files are removed. */
   stop(): Promise<void>
 }
@@ -37,10 +40,19 @@ export async function startTestServer(settings: Readonly<Record<string, string>>
   output.unref()
   return {
     url,
+    ended: exited.then(() => {}),
     async stop() {
       holder.ref()
       holder.stdin.end()
       await exited
     },
   }
+}
+
+/** answers says whether a server can be used. */
+export function answers(url: string): Promise<boolean> {
+  return withAdmin(url, (admin) => admin`select 1`).then(
+    () => true,
+    () => false,
+  )
 }

@@ -38,10 +38,10 @@ function setUp(refusals: readonly Error[] = []) {
   return { jobs: new Jobs({ db, claimMs: TICKET.claimMs, observer }), asked, failed }
 }
 
-/** Why a release says that the attempt failed, and after how long the next one may come. */
+/** Why a release says that the attempt failed, how many count then, and after how long the next one may come. */
 function released({ values }: Statement) {
-  const [error, retryMs, ...rest] = values
-  return { error, retryMs, rest }
+  const [error, attempts, retryMs, ...rest] = values
+  return { error, attempts, retryMs, rest }
 }
 
 const OF_TICKET = [TICKET.jobId, TICKET.token]
@@ -70,7 +70,7 @@ t.test('an attempt that fails by itself is told of once, and left to a later one
     throw error
   })
   t.strictSame([runs, failed], [1, [error]])
-  t.strictSame(asked.map(released), [{ error: '42501', retryMs: 10_000, rest: OF_TICKET }])
+  t.strictSame(asked.map(released), [{ error: '42501', attempts: 2, retryMs: 10_000, rest: OF_TICKET }])
 })
 
 t.test('each failed attempt doubles the pause, from 5 s or the claim up to ten claims', async (t) => {
@@ -85,17 +85,20 @@ t.test('each failed attempt doubles the pause, from 5 s or the claim up to ten c
   ] as const) {
     const { jobs, asked } = setUp()
     await jobs.attempt({ ...TICKET, claimMs }, { ...JOB, attempts }, () => Promise.reject(sqlError('42501')))
-    t.strictSame(asked.map(released), [{ error: '42501', retryMs, rest: OF_TICKET }])
+    t.strictSame(asked.map(released), [{ error: '42501', attempts, retryMs, rest: OF_TICKET }])
   }
 })
 
-t.test('an attempt that the end of the process stops is left to others at once', async (t) => {
-  const { jobs, asked } = setUp()
-  await jobs.attempt(TICKET, JOB, async () => {
-    throw new LessorError('SHUTTING_DOWN')
-  })
-  t.strictSame(asked.map(released), [{ error: 'SHUTTING_DOWN', retryMs: 0, rest: OF_TICKET }])
-})
+t.test(
+  'an attempt that the end of the process stops is left to others at once, and does not count',
+  async (t) => {
+    const { jobs, asked } = setUp()
+    await jobs.attempt(TICKET, JOB, async () => {
+      throw new LessorError('SHUTTING_DOWN')
+    })
+    t.strictSame(asked.map(released), [{ error: 'SHUTTING_DOWN', attempts: 1, retryMs: 0, rest: OF_TICKET }])
+  },
+)
 
 t.test('a job is left to others though the control database is full, or away, for a moment', async (t) => {
   const away = new LessorError('CONTROL_UNAVAILABLE')

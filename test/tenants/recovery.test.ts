@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { LessorError } from '../../src/errors.ts'
 import { hexOf } from '../../src/placement/tenant-names.ts'
 import { type Db, sql } from '../../src/pool/statement.ts'
 import { NONE_FAILING } from '../../src/tenants/job.ts'
@@ -188,12 +189,47 @@ t.test('work on tenants fails again and again after five attempts, and by kind',
     insert into lessor.visits (role, tenant_id, server, visitor, valid_until)
     values ('tc_1', ${a}::uuid, 'default', 'ada', now() - interval '6 minutes'),
       ('tc_2', ${a}::uuid, 'default', 'ada', now() - interval '4 minutes')`)
-  t.strictSame(await failingOf(tenants), { ...NONE_FAILING, delete: 1, settle: 1, end_visit: 1 })
+  t.strictSame(await failingOf(tenants), {
+    ...NONE_FAILING,
+    delete: 1,
+    promote: 1,
+    settle: 1,
+    end_visit: 1,
+  })
   await db.query(sql`delete from lessor.jobs`)
   await db.query(sql`delete from lessor.login_settlements`)
   await db.query(sql`delete from lessor.visits`)
   t.strictSame(await failingOf(tenants), NONE_FAILING)
 })
+
+t.test(
+  'a job whose process dies each time fails, and one that is handed on by each shutdown does not',
+  async (t) => {
+    const { db, tenants } = await openBrokenHouse(t)
+    const { tenant } = await tenants.onboard({ name: 'large' })
+    await db.query(sql`
+    insert into lessor.jobs (id, kind, tenant_id, step, claimed_by, claimed_until)
+    values (gen_random_uuid(), 'delete', ${tenant.id}::uuid, 'rows', gen_random_uuid(), now() - interval '1 second')`)
+    const jobs = new Jobs({ db, claimMs: 30_000, observer: { failed() {}, overdue() {} } })
+    const take = async () => {
+      const taken = await jobs.take()
+      if (taken === undefined) throw new Error('the job was not left behind')
+      return taken
+    }
+    for (let deploys = 0; deploys < 6; deploys++) {
+      const { job, ticket } = await take()
+      await jobs.attempt(ticket, job, () => Promise.reject(new LessorError('SHUTTING_DOWN')))
+    }
+    t.strictSame(await failingOf(tenants), NONE_FAILING)
+    for (let deaths = 0; deaths < 4; deaths++) {
+      t.strictSame(await failingOf(tenants), NONE_FAILING)
+      const { ticket } = await take()
+      await db.query(sql`
+      update lessor.jobs set error = null, claimed_until = now() - interval '1 second' where id = ${ticket.jobId}::uuid`)
+    }
+    t.strictSame(await failingOf(tenants), { ...NONE_FAILING, delete: 1 })
+  },
+)
 
 t.test('a data server that hangs holds up no login of another one whose time is over', async (t) => {
   const { db, placements, servers, tenants } = await openBrokenHouse(t)

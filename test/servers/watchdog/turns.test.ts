@@ -69,6 +69,7 @@ t.test('the looks of a service are counted as its task', async (t) => {
     },
     shares: { isFirst: () => true },
     tasks: {
+      begin: () => () => {},
       ended(task, failures) {
         ended.push([task, failures])
         resolve()
