@@ -1,6 +1,7 @@
 import { createTask, validateDetailed } from 'node-cron'
 import { ConfigError } from '../config.ts'
 import type { Logger } from '../http/logger.ts'
+import { SILENT_LOGGER } from '../silent-logger.ts'
 import type { IsolationCheck } from './isolation-check.ts'
 
 export interface IsolationJobOptions {
@@ -35,6 +36,7 @@ export class IsolationJob {
       name: 'isolation',
       noOverlap: true,
       unref: true,
+      logger: SILENT_LOGGER,
       suppressMissedWarning: true,
     })
   }

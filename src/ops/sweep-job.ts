@@ -2,6 +2,7 @@ import { createTask, validateDetailed } from 'node-cron'
 import { ConfigError } from '../config.ts'
 import type { Logger } from '../http/logger.ts'
 import type { Pools, SweepReport } from '../pool/contract.ts'
+import { SILENT_LOGGER } from '../silent-logger.ts'
 
 export interface SweepJobOptions {
   /** Six fields, seconds first. */
@@ -31,6 +32,7 @@ export class SweepJob {
       name: 'sweep',
       noOverlap: true,
       unref: true,
+      logger: SILENT_LOGGER,
       // A sweep that a busy process missed is made up for by the next one.
       suppressMissedWarning: true,
     })

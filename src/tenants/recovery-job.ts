@@ -1,4 +1,5 @@
 import { schedule } from 'node-cron'
+import { SILENT_LOGGER } from '../silent-logger.ts'
 import type { TaskName, Tasks } from '../tasks.ts'
 
 export interface RecoveryJobOptions {
@@ -15,12 +16,6 @@ export interface RecoveryJob {
 }
 
 /**
- * node-cron would write to the console that a run takes longer than the pause or comes late; neither
- * is news here, and what goes wrong goes to `tasks`.
- */
-const SILENT = { info() {}, warn() {}, error() {}, debug() {} }
-
-/**
  * startRecoveryJob runs each step at once and then again and again, by itself: one that fails, or hangs, does not keep
  * the others from running. Runs of one step never overlap.
  */
@@ -34,7 +29,7 @@ export function startRecoveryJob({ cron, steps, tasks }: RecoveryJobOptions): Re
       isRunning = false
     }
     void turn()
-    return schedule(cron, turn, { unref: true, logger: SILENT })
+    return schedule(cron, turn, { unref: true, logger: SILENT_LOGGER })
   })
   return {
     async stop() {
