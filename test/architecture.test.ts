@@ -7,7 +7,11 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /** LEVELS gives each file of src its level by the first pattern that fits; imports go downward or stay. */
 const LEVELS: readonly (readonly [RegExp, number, string])[] = [
-  [/^(clock|secret|errors|linked-list|nearest|tasks|version|config[^/]*)\.ts$/, 0, 'what everything may use'],
+  [
+    /^(clock|secret|errors|linked-list|nearest|silent-logger|tasks|version|config[^/]*)\.ts$/,
+    0,
+    'what everything may use',
+  ],
   [/^[^/]+\.ts$/, 5, 'the composition'],
   [/^cli\//, 5, 'commands'],
   [

@@ -69,6 +69,7 @@ t.test('without NOTIFY the changes are found by polling', async (t) => {
   await until(() => versions().length === 1, 'the change is found')
   await publish(db)
   await until(() => versions().length === 2, 'and the next one')
+  t.strictSame(versions(), [1n, 2n])
 })
 
 t.test('a feed that finds changes gone forgets everything, once', async (t) => {

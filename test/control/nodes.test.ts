@@ -237,6 +237,7 @@ t.test('where nodes are configured differently the smallest budget counts', asyn
   const two = openNode(t, url, { budget: 8 })
   await two.nodes.start()
   await until(() => one.limit() === 4 && two.limit() === 4, 'half of eight each')
+  t.strictSame([one.told, two.told], [[], []])
 })
 
 t.test('a node that cannot renew keeps what it has in use, and comes back to what is free', async (t) => {

@@ -167,4 +167,5 @@ t.test('a client that reads no answer is cut, and its answers are given up', asy
   while ((await open()) > 0) await new Promise(setImmediate)
   socket.resume()
   await closed
+  t.equal(await open(), 0)
 })

@@ -104,7 +104,7 @@ t.test('a transaction and a connection elsewhere are cleared the way for as well
     await session.connection.command('begin').result
     await session.run('lock table public.goods in share mode')
     await run()
-    await session.connection.lost
+    t.equal(await session.connection.lost, undefined)
   }
 })
 
@@ -256,7 +256,7 @@ t.test('a move with short lock timeouts gets past a transaction that is too old'
   await withLockRetries(admin, patience, new AbortController().signal, (tx) =>
     tx.script('alter table public.goods add column if not exists e integer'),
   )
-  await session.connection.lost
+  t.equal(await session.connection.lost, undefined)
 })
 
 t.test('a session of no tenant is never ended, and the error names it', async (t) => {

@@ -4,7 +4,7 @@ import type { FileTally } from './tally.ts'
  * FLOOR is what a run of all tests has at least: fewer files are a folder that was not found, fewer assertions a loop that
  * did not run. Raised now and then, a little below what there is.
  */
-export const FLOOR = { files: 335, assertions: 18_500 }
+export const FLOOR = { files: 350, assertions: 19_200 }
 
 /**
  * shortcomings says, a sentence each, what a run lacks though nothing failed: a file that did not run or asserts nothing,
