@@ -12,7 +12,7 @@ class Item implements Linked<Item> {
 
 t.test('a list keeps the order of adding, whatever is taken out', async (t) => {
   const steps = fc.array(fc.record({ isAdd: fc.boolean(), which: fc.nat(9) }), { maxLength: 60 })
-  holds(
+  await holds(
     t,
     fc.property(steps, (steps) => {
       const items = Array.from({ length: 10 }, () => new Item())

@@ -87,6 +87,18 @@ t.test('a task fails again and again when its last runs have, and that is told o
   })
 })
 
+t.test('a task that works after just so many failures works again', async (t) => {
+  const { tasks, told } = setUp()
+  for (let run = 1; run <= FAILING_RUNS; run++) tasks.ended('sweep', 1)
+  tasks.ended('sweep', 0)
+  t.strictSame(told, [
+    ['failing', 'sweep'],
+    ['works again', 'sweep', FAILING_RUNS],
+  ])
+  tasks.ended('sweep', 0)
+  t.equal(told.length, 2, 'told once')
+})
+
 t.test('fewer failures than that make no task one that works again', async (t) => {
   const { tasks, told } = setUp()
   for (let run = 1; run < FAILING_RUNS; run++) tasks.ended('sweep', 1)

@@ -24,6 +24,11 @@ export interface ChangeFeedOptions {
 const BATCH = 500
 const PATIENCE_MS = 2_000
 
+/** Pending is the work of one change, or of a resync: until it is done no version from this one on is. */
+interface Pending {
+  readonly from: bigint
+}
+
 /**
  * ChangeFeed reads the log of changes, when it is told that there may be something new (`poll`) and
  * at every turn of its own timer, and hands each change to its handler, once and in order. A slow
@@ -35,10 +40,10 @@ export class ChangeFeed {
   /** The last version handed on. */
   #read = 0n
   #reported = 0n
-  /** Versions whose work goes on, or has failed, in order. */
-  readonly #pending = new Set<bigint>()
-  /** Those of them whose work has failed: they are done when all is forgotten. */
-  readonly #failed = new Set<bigint>()
+  /** Work that goes on, or has failed. */
+  readonly #pending = new Set<Pending>()
+  /** Of it what has failed: it is done when all is forgotten. */
+  readonly #failed = new Set<Pending>()
   #running: Promise<void> | undefined
   #next: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -51,8 +56,9 @@ export class ChangeFeed {
 
   /** The highest version up to which all work is done. */
   get applied(): bigint {
-    const [oldest] = this.#pending
-    return oldest === undefined ? this.#read : oldest - 1n
+    let applied = this.#read
+    for (const { from } of this.#pending) if (from <= applied) applied = from - 1n
+    return applied
   }
 
   /** start begins after the last change there is: this process remembers nothing older. @throws LessorError CONTROL_UNAVAILABLE */
@@ -129,28 +135,31 @@ export class ChangeFeed {
   async #resync(latest: bigint): Promise<void> {
     const failed = [...this.#failed]
     const work = await answerWithin(this.#options.handler.resync(), this.#patienceMs)
-    this.#read = latest
-    for (const version of failed) {
-      this.#failed.delete(version)
-      this.#pending.delete(version)
-    }
     // A log that begins anew, as after a restore from a backup, has lower numbers.
+    const isNewLog = latest < this.#read
+    // All that was missed, and all that had failed, is done with this.
+    this.#await(isNewLog ? 1n : this.applied + 1n, work)
+    for (const each of failed) {
+      this.#failed.delete(each)
+      this.#pending.delete(each)
+    }
+    this.#read = latest
     if (this.#reported > latest) this.#reported = 0n
-    this.#await(latest, work)
     this.#options.onResync?.()
   }
 
-  #await(version: bigint, work: readonly Promise<unknown>[]): void {
-    this.#pending.add(version)
+  #await(from: bigint, work: readonly Promise<unknown>[]): void {
+    const pending: Pending = { from }
+    this.#pending.add(pending)
     Promise.all(work).then(
       () => {
-        this.#pending.delete(version)
+        this.#pending.delete(pending)
         this.#report()
       },
       (error: unknown) => {
         this.#options.onError(error)
         // The next turn forgets all.
-        this.#failed.add(version)
+        this.#failed.add(pending)
       },
     )
   }

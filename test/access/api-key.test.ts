@@ -67,12 +67,12 @@ t.test('anything else is no key', async (t) => {
     `${text.slice(0, -1)}=`,
   )
   for (const each of wrong) t.equal(parseApiKey(each), undefined, JSON.stringify(each))
-  holds(
+  await holds(
     t,
     fc.property(fc.string(), (any) => parseApiKey(any) === undefined),
   )
   const shaped = fc.stringMatching(/^lsr_[0-9a-g]{15,17}_[A-Za-z0-9_+-]{42,44}$/)
-  holds(
+  await holds(
     t,
     fc.property(shaped, (any) => {
       return (parseApiKey(any) !== undefined) === /^lsr_[0-9a-f]{16}_[\w-]{43}$/.test(any)

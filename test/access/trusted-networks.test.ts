@@ -74,7 +74,7 @@ t.test('membership is a comparison of the first bits', async (t) => {
   const word = fc.integer({ min: 0, max: 0xffffffff })
   // Neighbours, so that about half of them share a prefix.
   const near = fc.tuple(word, fc.nat({ max: 31 })).map(([n, bit]) => [n, (n ^ (1 << bit)) >>> 0] as const)
-  holds(
+  await holds(
     t,
     fc.property(near, fc.integer({ min: 0, max: 32 }), ([network, address], prefix) => {
       const mask = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0

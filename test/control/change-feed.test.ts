@@ -135,6 +135,82 @@ t.test('more changes than one reading takes are all read', async (t) => {
   t.equal(feed.applied, 1201n)
 })
 
+t.test('a feed that forgets everything counts as applied when the work of that is done', async (t) => {
+  const { db } = await openControl(t)
+  const { promise: work, resolve: end } = Promise.withResolvers<void>()
+  const handler = { apply: () => undefined, resync: async () => [Promise.resolve(), work] }
+  const { feed, failures, reports } = await openFeed(t, db, { handler })
+  await publish(db)
+  await feed.poll()
+  t.equal(feed.applied, 1n)
+  for (let missed = 0; missed < 3; missed++) await publish(db)
+  await db.query(sql`delete from lessor.changes`)
+  await feed.poll()
+  t.equal(feed.applied, 1n, 'of what was missed nothing is')
+  await publish(db)
+  await feed.poll()
+  t.strictSame([feed.applied, reports], [1n, [1n]], 'not by what comes after it either')
+  end()
+  await until(() => feed.applied === 5n, 'all is done')
+  t.strictSame([reports, failures], [[1n, 5n], []])
+})
+
+t.test('a log that begins anew counts from its beginning, when the work of forgetting is done', async (t) => {
+  const { db } = await openControl(t)
+  const { promise: work, resolve: end } = Promise.withResolvers<void>()
+  const handler = { apply: () => undefined, resync: async () => [work] }
+  for (let i = 0; i < 5; i++) await publish(db)
+  const { feed, reports } = await openFeed(t, db, { handler })
+  await db.query(sql`delete from lessor.changes where version > 2`)
+  await db.query(sql`update lessor.change_counter set version = 2`)
+  await feed.poll()
+  t.equal(feed.applied, 0n)
+  await publish(db)
+  await feed.poll()
+  t.strictSame([feed.applied, reports], [0n, []])
+  end()
+  await until(() => feed.applied === 3n, 'all is done')
+  t.strictSame(reports, [3n])
+})
+
+t.test('it answers when it has caught up, for the time when it last asked', async (t) => {
+  const { db } = await openControl(t)
+  const clock = { time: 0, now: () => clock.time }
+  const slow: Pick<ControlDatabase, 'query' | 'transaction'> = {
+    async query(statement) {
+      clock.time += 100
+      return db.query(statement)
+    },
+    transaction: (fn) => db.transaction(fn),
+  }
+  const answers: [askedAt: number, seen: number][] = []
+  let seen = 0
+  const { feed, failures } = await openFeed(t, slow, {
+    clock,
+    handler: {
+      apply() {
+        seen += 1
+        return undefined
+      },
+      resync: async () => [],
+    },
+    outage: {
+      failed: (error) => failures.push(error),
+      answered: (askedAt) => answers.push([askedAt, seen]),
+    },
+  })
+  t.strictSame(answers, [[0, 0]])
+  await db.query(sql`
+    insert into lessor.changes (version, kind) select n, 'key' from generate_series(1, 501) n`)
+  await db.query(sql`update lessor.change_counter set version = 501`)
+  await feed.poll()
+  // The first answer to this reading was 500 changes, asked for at 100.
+  t.strictSame(answers, [
+    [0, 0],
+    [200, 501],
+  ])
+})
+
 t.test('an outage is told of when no answer comes, and is over when the feed has caught up', async (t) => {
   const { db } = await openControl(t)
   const clock = { time: 0, now: () => clock.time }

@@ -1,9 +1,12 @@
 import { mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { ControlDatabase } from '../../src/control/control-database.ts'
 import { sql } from '../../src/pool/statement.ts'
 import type { TaskName } from '../../src/tasks.ts'
 import { type TestApp, testApp } from '../support/app.ts'
+import { testDatabase } from '../support/database.ts'
+import { hold } from '../tenants/logins.ts'
 
 /** Runs of a task so far, well and badly. */
 function runsOf({ lessor }: TestApp, name: TaskName): { readonly ok: number; readonly failed: number } {
@@ -90,21 +93,6 @@ t.test('sweeps, trials of the walls and limits of logins that fail are counted a
   t.strictSame([runsOf(app, 'connection_limits').ok, runsOf(app, 'isolation').ok], [0, 0])
 })
 
-t.test(
-  'each step of recovery that cannot be done is counted as failed, and none keeps another',
-  async (t) => {
-    const app = await testApp(t)
-    const { control, tasks, tenants } = app.lessor
-    const steps = tenants.recoverySteps.map(({ task }) => task)
-    t.strictSame(steps.toSorted(), ['answers', 'counts', 'failing_jobs', 'jobs', 'settlements', 'visits'])
-    const before = new Map(steps.map((task) => [task, runsOf(app, task).failed]))
-    await control.script('alter schema lessor rename to elsewhere')
-    for (const { task, run } of tenants.recoverySteps) await tasks.run(task, run)
-    await control.script('alter schema elsewhere rename to lessor')
-    for (const task of steps) t.ok(runsOf(app, task).failed > (before.get(task) ?? 0), task)
-  },
-)
-
 t.test('a removal of old changes that is under way is not begun again', async (t) => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => mock.timers.reset())
@@ -155,4 +143,34 @@ t.test('a run that begins and ends at one place is seen for as long as it is und
     await until(() => runningMs(app, 'vault_keys') > 0)
   })
   await until(() => runningMs(app, 'vault_keys') === 0)
+})
+
+t.test('each step of recovery that cannot be done is counted as failed', async (t) => {
+  const app = await testApp(t)
+  const { control, tasks, tenants } = app.lessor
+  const steps = tenants.recoverySteps.map(({ task }) => task)
+  t.strictSame(steps.toSorted(), ['answers', 'counts', 'failing_jobs', 'jobs', 'settlements', 'visits'])
+  const before = new Map(steps.map((task) => [task, runsOf(app, task).failed]))
+  await control.script('alter schema lessor rename to elsewhere')
+  for (const { task, run } of tenants.recoverySteps) await tasks.run(task, run)
+  await control.script('alter schema elsewhere rename to lessor')
+  for (const task of steps) t.ok(runsOf(app, task).failed > (before.get(task) ?? 0), task)
+})
+
+t.test('a step of recovery that hangs, and one that fails, keep no other from running', async (t) => {
+  const { url } = await testDatabase(t, { template: 'control' })
+  const db = new ControlDatabase({ url })
+  t.teardown(() => db.close())
+  await db.script(`
+    create function lessor.refuse() returns trigger language plpgsql as $$ begin raise exception 'of the test'; end $$;
+    create trigger refuse before delete on lessor.idempotency_keys for each statement execute function lessor.refuse()`)
+  // Whoever reads the table goes on.
+  const lock = await hold({ db }, sql`lock table lessor.login_settlements in share mode`)
+  const app = await testApp(t, { DATABASE_URL: url })
+  const others: TaskName[] = ['data_servers', 'jobs', 'visits', 'counts', 'failing_jobs']
+  for (const task of others) await until(() => runsOf(app, task).ok > 0)
+  await until(() => runsOf(app, 'answers').failed > 0)
+  t.strictSame([runsOf(app, 'settlements'), runsOf(app, 'answers').ok], [{ ok: 0, failed: 0 }, 0])
+  await lock.release()
+  await until(() => runsOf(app, 'settlements').ok > 0)
 })

@@ -17,7 +17,7 @@ const wish = fc.record({ wants: fc.nat(50), weight: fc.integer({ min: 1, max: 10
 t.test(
   'nobody gets more than it wants, nothing is wasted, and nobody could get more from one who is better off',
   async (t) => {
-    holds(
+    await holds(
       t,
       fc.property(fc.nat(100), fc.array(wish, { maxLength: 20 }), (limit, wishes) => {
         const shares = fairShares(limit, wishes)
@@ -41,7 +41,7 @@ t.test(
 )
 
 t.test('moving one connection after another where it does more good ends, and ends fair', async (t) => {
-  holds(
+  await holds(
     t,
     fc.property(
       fc.array(fc.record({ used: fc.nat(20), weight: fc.integer({ min: 1, max: 5 }) }), {

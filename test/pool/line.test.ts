@@ -68,7 +68,7 @@ const action = fc.oneof(
 
 t.test('who is served next has the least virtual time of all who wait and may be served', async (t) => {
   let choices = 0
-  holds(
+  await holds(
     t,
     fc.property(
       fc.array(fc.integer({ min: 1, max: 8 }), { minLength: 3, maxLength: 40 }),

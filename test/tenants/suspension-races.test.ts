@@ -6,18 +6,41 @@ import { sql } from '../../src/pool/statement.ts'
 import { ServerAdmin } from '../../src/servers/server-admin.ts'
 import { testDatabase } from '../support/database.ts'
 import { like, rejectsLike } from '../support/like.ts'
-import { openHouse } from './house.ts'
+import { type HouseOptions, openHouse } from './house.ts'
 import { canLogIn, hold, hurry, leak, lines } from './logins.ts'
 
 const { url } = await testDatabase(t, { template: 'control' })
 const admin = new ServerAdmin({ address: parseDatabaseUrl(url) })
 t.teardown(() => admin.close())
 
-async function withTenant(t: Test, name: string) {
-  const house = await openHouse(t, { url })
+/** So many recoveries settle whatever is left of suspensions and resumptions that met. */
+const RECOVERIES = 20
+
+async function withTenant(t: Test, name: string, options: Partial<HouseOptions> = {}) {
+  const house = await openHouse(t, { url, ...options })
   const { tenant } = await house.tenants.onboard({ name, placement: 'role' })
   return { ...house, id: tenant.id }
 }
+
+t.test('a suspension and a resumption that meet no other settle by themselves', async (t) => {
+  const house = await withTenant(t, 'Alone')
+  const { id, tenants, unsettled } = house
+  const { user } = await leak(house, id)
+  for (let round = 0; round < 3; round++) {
+    for (const [move, isOpen] of [
+      ['suspend', false],
+      ['resume', true],
+    ] as const) {
+      const { unsettledLogins } = await tenants[move](id)
+      t.strictSame(
+        [unsettledLogins, await lines(house, id), await canLogIn(admin, user)],
+        [null, 0, isOpen],
+        `${move}, ${round} rounds before`,
+      )
+    }
+  }
+  t.strictSame(unsettled, [])
+})
 
 t.test('of suspensions and resumptions at once the last one counts', async (t) => {
   const house = await withTenant(t, 'To and fro')
@@ -31,10 +54,11 @@ t.test('of suspensions and resumptions at once the last one counts', async (t) =
       tenants.resume(id),
     ])
     // What takes longer than a caller waits is done later.
-    while ((await tenants.get(id)).unsettledLogins !== null) {
+    for (let times = 0; times < RECOVERIES && (await lines(house, id)) > 0; times++) {
       await hurry(house)
       await tenants.recover()
     }
+    t.equal(await lines(house, id), 0)
     const { status } = await tenants.get(id)
     t.equal(await canLogIn(admin, user), status === 'active', `the tenant is ${status}`)
   }
@@ -117,3 +141,39 @@ t.test('a suspension that another process undoes at once leaves nothing to be se
   t.equal(await lines(house, id), 0)
   t.equal(await canLogIn(admin, user), true)
 })
+
+for (const { move, action, back } of [
+  { move: 'suspend', action: 'suspended', back: 'active' },
+  { move: 'resume', action: 'resumed', back: 'suspended' },
+] as const) {
+  t.test(`${move}: logins follow what another process has made of it before its end`, async (t) => {
+    let meanwhile: (() => Promise<unknown>) | undefined
+    const house = await withTenant(t, `${move} and back`, {
+      wrapDb: (own) => ({
+        query: (statement) => own.query(statement),
+        script: (text) => own.script(text),
+        announce: (channel, payload) => own.announce(channel, payload),
+        async transaction(fn) {
+          const result = await own.transaction(fn)
+          const due = meanwhile
+          meanwhile = undefined
+          await due?.()
+          return result
+        },
+      }),
+    })
+    const { db, id, tenants, unsettled } = house
+    const { user } = await leak(house, id)
+    if (move === 'resume') await tenants.suspend(id)
+    // It dies before it comes to the logins.
+    meanwhile = () => db.query(sql`update lessor.tenants set status = ${back} where id = ${id}::uuid`)
+    await rejectsLike(t, tenants[move](id), {
+      code: 'TENANT_STATUS_CONFLICT',
+      message: `A tenant that is ${back} cannot be ${action}.`,
+    })
+    t.equal(meanwhile, undefined)
+    t.equal(await canLogIn(admin, user), back === 'active')
+    t.equal(await lines(house, id), 0)
+    t.strictSame(unsettled, [])
+  })
+}

@@ -190,6 +190,40 @@ t.test(
   },
 )
 
+t.test('a resumption tries a data server once, says what is left, and is finished later', async (t) => {
+  const failure = new Error('the cable')
+  let failures = 0
+  const house = await withTenant(t, 'Failed once', 'role', {
+    wrapAdmin: (own) => ({
+      query: (statement) => own.query(statement),
+      script(text) {
+        if (failures === 0) return own.script(text)
+        failures -= 1
+        return Promise.reject(failure)
+      },
+      transaction: (fn) => own.transaction(fn),
+      inDatabase: (database, fn) => own.inDatabase(database, fn),
+      asLogin: (login, fn) => own.asLogin(login, fn),
+    }),
+  })
+  const { id, tenants, unsettled } = house
+  const { user } = await leak(house, id)
+  await tenants.suspend(id)
+  failures = 1
+  const { status, unsettledLogins } = await tenants.resume(id)
+  const left = { wanted: 'open', attempts: 1, error: 'INTERNAL' }
+  t.strictSame([status, { ...unsettledLogins }, failures], ['active', left, 0])
+  t.strictSame(
+    unsettled.map(([{ tenantId }, error]) => [tenantId, error]),
+    [[id, failure]],
+  )
+  t.equal(await canLogIn(admin, user), false)
+  await hurry(house)
+  await tenants.recover()
+  t.equal(await canLogIn(admin, user), true)
+  t.equal(await lines(house, id), 0)
+})
+
 t.test('a resumption that ended in the middle leaves no login open', async (t) => {
   const house = await withTenant(t, 'Half resumed', 'role')
   const { id, tenants } = house

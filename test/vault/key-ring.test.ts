@@ -60,7 +60,7 @@ t.test('no error holds a piece of a key, whatever was mistyped', async (t) => {
       after: fc.constantFrom('', ':', ',', `,k:${secret}`, `,${secret}`),
     })
     .map(({ before, at, put, after }) => before + secret.slice(0, at) + put + secret.slice(at) + after)
-  holds(
+  await holds(
     t,
     fc.property(mutilated, (text) => {
       const said = message(text)

@@ -265,7 +265,7 @@ t.test('a decoder gives a value or throws DecodeError, and comes to an end, what
     'x',
     '\\x',
   )
-  holds(
+  await holds(
     t,
     fc.property(fc.oneof(fc.string(), fc.string({ unit: piece, maxLength: 30 })), types, (text, type) => {
       try {

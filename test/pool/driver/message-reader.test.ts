@@ -92,7 +92,7 @@ function expected(messages: readonly Message[]) {
 }
 
 t.test('messages are told apart and dealt with alike, however they are cut into chunks', async (t) => {
-  holds(
+  await holds(
     t,
     fc.property(
       fc.array(message, { maxLength: 12 }),
