@@ -164,7 +164,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     serverLimit: (server) => shares.limit(server),
   })
 
-  const hashKeys = new HashKeys({ db: control, vault, keys: keyRing, clock, leaseMs: config.nodes.leaseMs })
+  const hashKeys = new HashKeys({ db: control, vault, keys: keyRing, clock })
   const hasher = new MacHasher(hashKeys)
   const keys = new KeyService({ changes, hasher })
   const authenticator = new Authenticator({
@@ -193,7 +193,7 @@ export function createLessor(config: Config, { logger, clock = systemClock, appF
     checkTimeoutMs: 2 * config.pools.connectTimeoutMs,
     maxConnections: config.pools.maxConnections,
     jobClaimMs: config.tenants.jobClaimMs,
-    node: () => (node.nodes.isMember ? { id: node.nodes.id, goneMs: 2 * config.nodes.leaseMs } : undefined),
+    node: () => (node.nodes.isMember ? node.nodes.id : undefined),
     schemaVersion: () => fleet.newest(),
     // A process has heard of the change, or its lease has run out, and its drain deadline has passed.
     settleTimeoutMs: config.nodes.leaseMs + config.pools.drainTimeoutMs,

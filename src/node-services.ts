@@ -70,7 +70,11 @@ export function createNodeServices(options: NodeServicesOptions) {
       },
     },
     onApplied: () => nodes.report(),
-    onResync: () => logger.warn('changes were missed, all that was remembered is read again'),
+    onResync() {
+      logger.warn('changes were missed, all that was remembered is read again')
+      // Of a log that begins anew less is done than the row says.
+      nodes.report()
+    },
     onError: (error) => logger.error({ err: error }, 'a change could not be applied'),
   })
   const listener = new Listener({

@@ -37,6 +37,11 @@ export function formatApiKey({ keyId, secret }: ApiKey): Secret {
   return new Secret(text + checksumOf(text))
 }
 
+/** formatUncheckedKey is the form of earlier versions, `lsr_<key id>_<secret>`, for as long as nodes of them have to read new keys. */
+export function formatUncheckedKey({ keyId, secret }: ApiKey): Secret {
+  return new Secret(`lsr_${keyId}_${secret.reveal()}`)
+}
+
 /**
  * parseApiKey reads a key; undefined when the text is none. A key with a wrong checksum, as one mistyped or cut off has, is none;
  * one without, `lsr_<key id>_<secret>`, was made by an earlier version.

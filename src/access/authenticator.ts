@@ -235,8 +235,8 @@ export class Authenticator {
   }
 
   async #upgrade({ id, hash }: KeyRecord, key: ApiKey): Promise<void> {
-    const faster = await this.#hasher.hash(key)
-    if (!this.#hasher.isSlow(faster)) await replaceHash(this.#db, id, { from: hash, to: faster })
+    const faster = await this.#hasher.faster(key)
+    if (faster !== undefined) await replaceHash(this.#db, id, { from: hash, to: faster })
   }
 
   /** Undefined when the right secret is not known yet. */

@@ -35,11 +35,11 @@ export async function sampleHashKeys(
     select id, key_id as "keyId", envelope from lessor.hash_keys where key_id = ${keyId} limit ${count}`)
 }
 
-/** doAllRead says whether every node with a lease can read what is hashed under such a key. */
-export async function doAllRead(db: Db, leaseMs: number): Promise<boolean> {
+/** doAllRead says whether every node that was heard of in this time can read what is hashed under such a key. */
+export async function doAllRead(db: Db, goneMs: number): Promise<boolean> {
   const older = await db.query(sql`
     select from lessor.nodes
-    where not reads_hash_keys and heartbeat_at > clock_timestamp() - ${leaseMs} * interval '1 millisecond'
+    where not reads_hash_keys and heartbeat_at > clock_timestamp() - ${goneMs} * interval '1 millisecond'
     limit 1`)
   return older.length === 0
 }

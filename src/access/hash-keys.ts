@@ -11,8 +11,6 @@ export interface HashKeysOptions {
   /** The keys that the vault seals with. */
   readonly keys: Pick<KeyProvider, 'sealingKey'>
   readonly clock: Clock
-  /** After what silence a node does not count any more. */
-  readonly leaseMs: number
 }
 
 /** HashKey is one key of HMAC-SHA-256, of 256 bits. */
@@ -26,6 +24,8 @@ const ID_BYTES = 4
 const KEY_BYTES = 32
 /** How soon it is looked again whether nodes of an older version have ended. */
 const LOOK_AGAIN_MS = 5_000
+/** After such a silence nobody believes that a node comes back; after a shorter one, as in an outage, it may. */
+const GONE_MS = 600_000
 
 /** hashKeyContext binds a sealed hash key to its id; no tenant's id looks like this. */
 export function hashKeyContext(id: string): SealContext {
@@ -66,15 +66,15 @@ export class HashKeys {
   }
 
   /**
-   * current resolves with the key to hash with; undefined while a node of a version that cannot read what it hashes has its
-   * lease, and before `start`.
+   * current resolves with the key to hash with; undefined while a node of a version that cannot read what it hashes may be
+   * there, and before `start`.
    * @throws LessorError CONTROL_UNAVAILABLE
    */
   async current(): Promise<HashKey | undefined> {
-    const { clock, db, leaseMs } = this.#options
+    const { clock, db } = this.#options
     if (this.#newest === undefined) return undefined
-    if (!this.#mayWrite && clock.now() >= this.#lookAt) {
-      this.#mayWrite = await doAllRead(db, leaseMs)
+    if (clock.now() >= this.#lookAt) {
+      this.#mayWrite = await doAllRead(db, GONE_MS)
       this.#lookAt = clock.now() + LOOK_AGAIN_MS
     }
     return this.#mayWrite ? this.#newest : undefined

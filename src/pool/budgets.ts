@@ -174,8 +174,11 @@ export class Budgets {
   /** Whether another pool of the tenant, or a reservation, waits, and there is no more for it but what this pool has. */
   #isWantedByItsTenant(pool: Claimant): boolean {
     const tenant = this.#tenants.find(pool.tenantId)
-    if (tenant === undefined || !isShort(tenant) || !this.#claims.hasAnother(pool)) return false
-    return this.#isTenantFull(pool) || this.#shortageOf(pool) !== undefined
+    if (tenant === undefined || !isShort(tenant)) return false
+    if (this.#isTenantFull(pool)) return this.#claims.hasAnother(pool)
+    const shortage = this.#shortageOf(pool)
+    if (shortage === undefined) return false
+    return this.#claims.hasAnother(pool, shortage === 'process' ? undefined : shortage.server)
   }
 
   /** serve lets those grow who were refused, as far as there is room now. */

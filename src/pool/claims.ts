@@ -93,10 +93,11 @@ export class Claims {
     return true
   }
 
-  /** hasAnother says whether another pool of the same tenant, or a reservation for it, waits. */
-  hasAnother(claimant: Claimant): boolean {
+  /** hasAnother says whether another pool of the same tenant, or a reservation for it, waits, at a server if one is named. */
+  hasAnother(claimant: Claimant, server?: string): boolean {
     for (const other of this.#claims) {
-      if (other !== claimant && other.tenantId === claimant.tenantId) return true
+      if (other === claimant || other.tenantId !== claimant.tenantId) continue
+      if (server === undefined || other.server === server) return true
     }
     return false
   }

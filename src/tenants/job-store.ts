@@ -12,6 +12,9 @@ export interface ClaimTicket {
   readonly node?: string | undefined
 }
 
+/** No node has this id. */
+const NOBODY = '00000000-0000-0000-0000-000000000000'
+
 const COLUMNS = sql`id, kind, tenant_id as "tenantId", step, attempts, tablespace`
 
 /**
@@ -24,9 +27,9 @@ export async function insertJob(
   job: Pick<Job, 'kind' | 'tenantId' | 'step'> & { readonly tablespace?: string | undefined },
 ): Promise<Job> {
   const [row] = await db.query<Job>(sql`
-    insert into lessor.jobs (id, kind, tenant_id, step, tablespace, claimed_by, claimed_node, claimed_until)
+    insert into lessor.jobs (id, kind, tenant_id, step, tablespace, claimed_by, claimed_node, node_claim, claimed_until)
     values (${ticket.jobId}, ${job.kind}, ${job.tenantId}, ${job.step}, ${job.tablespace ?? null},
-      ${ticket.token}, ${ticket.node ?? null}::uuid,
+      ${ticket.token}, ${ticket.node ?? null}::uuid, ${ticket.token},
       now() + ${ticket.claimMs}::integer * interval '1 millisecond')
     on conflict (tenant_id) do nothing
     returning ${COLUMNS}`)
@@ -35,25 +38,21 @@ export async function insertJob(
 }
 
 /**
- * takeJob claims a job whose claim has run out, or whose node has left the nodes or been silent for `goneMs`; undefined when there is
- * none. An onboarding is marked to be undone, so that its first holder, should it live, cannot finish it any more.
+ * takeJob claims a job whose claim has run out, or whose node has no row any more: it has left, or was found dead. Undefined when
+ * there is none. A node that is only silent may be back soon, as after an outage of this database. An onboarding is
+ * marked to be undone, so that its first holder, should it live, cannot finish it any more.
  */
-export async function takeJob(
-  db: Db,
-  claim: Omit<ClaimTicket, 'jobId'>,
-  goneMs: number,
-): Promise<Job | undefined> {
+export async function takeJob(db: Db, claim: Omit<ClaimTicket, 'jobId'>): Promise<Job | undefined> {
   const [row] = await db.query<Job>(sql`
     update lessor.jobs
-    set claimed_by = ${claim.token}, claimed_node = ${claim.node ?? null}::uuid, attempts = attempts + 1, updated_at = now(),
+    set claimed_by = ${claim.token}, claimed_node = ${claim.node ?? null}::uuid, node_claim = ${claim.token}, attempts = attempts + 1, updated_at = now(),
       claimed_until = now() + ${claim.claimMs}::integer * interval '1 millisecond',
       state = case kind when 'onboard' then 'undoing' else state end
     where id = (
       select id from lessor.jobs
       where claimed_until < now()
-        or claimed_node is not null and not exists (
-          select from lessor.nodes n
-          where n.id = claimed_node and n.heartbeat_at > clock_timestamp() - ${goneMs} * interval '1 millisecond')
+        or node_claim = claimed_by and claimed_node <> coalesce(${claim.node ?? null}::uuid, ${NOBODY}::uuid)
+          and not exists (select from lessor.nodes n where n.id = claimed_node)
       order by claimed_until limit 1
       for update skip locked)
     returning ${COLUMNS}`)

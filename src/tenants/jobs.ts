@@ -22,8 +22,6 @@ const LONGEST_TRY_MS = 2_000
 const FIRST_RETRY_MS = 5_000
 /** How long work that others hold up is tried again by the process that has it, and how soon. */
 const CROWDED_MS = 8_000
-/** Who is no node does not know after what silence the others are dead. */
-const NEVER_MS = 3_155_760_000_000
 const CROWDED_PAUSES_MS = [50, 100, 200, 400]
 
 /** What work gets while logins of other tenants have what it needs, be it for a moment. */
@@ -94,18 +92,12 @@ export class Claim {
   }
 }
 
-/** Membership is a process's place among the nodes. */
-export interface Membership {
-  readonly id: string
-  readonly goneMs: number
-}
-
 export interface JobsOptions {
   readonly db: Db
   /** How long a claim holds without being renewed; it is renewed three times as often. */
   readonly claimMs: number
-  /** This process among the nodes, and after what silence another one counts as dead; undefined while it is none. */
-  readonly node?: (() => Membership | undefined) | undefined
+  /** The id of this process among the nodes; undefined while it is none. */
+  readonly node?: (() => string | undefined) | undefined
   readonly observer: JobObserver
 }
 
@@ -113,7 +105,7 @@ export interface JobsOptions {
 export class Jobs {
   readonly #db: Db
   readonly #claimMs: number
-  readonly #node: () => Membership | undefined
+  readonly #node: () => string | undefined
   readonly #observer: JobObserver
   readonly #running = new Set<Promise<unknown>>()
   readonly #closing = new AbortController()
@@ -137,16 +129,15 @@ export class Jobs {
 
   /** ticket makes the claim on a job that is about to be inserted. */
   ticket(): ClaimTicket {
-    return { jobId: randomUUID(), token: randomUUID(), claimMs: this.#claimMs, node: this.#node()?.id }
+    return { jobId: randomUUID(), token: randomUUID(), claimMs: this.#claimMs, node: this.#node() }
   }
 
   /** take claims a job that was left behind; undefined when there is none, or the service closes. */
   async take(): Promise<{ readonly ticket: ClaimTicket; readonly job: Job } | undefined> {
     if (this.closing) return undefined
     const token = randomUUID()
-    const node = this.#node()
-    const claim = { token, claimMs: this.#claimMs, node: node?.id }
-    const job = await takeJob(this.#db, claim, node?.goneMs ?? NEVER_MS)
+    const claim = { token, claimMs: this.#claimMs, node: this.#node() }
+    const job = await takeJob(this.#db, claim)
     return job && { ticket: { jobId: job.id, ...claim }, job }
   }
 

@@ -14,7 +14,7 @@ import { addNamespace, CountingDb, controlDatabase, ManualClock, OPERATOR_KEY } 
 const control = await controlDatabase(t)
 const ring = parseVaultKeys(generateVaultKeys())
 const clock = new ManualClock()
-const hashKeys = new HashKeys({ db: control, vault: new Vault(ring), keys: ring, clock, leaseMs: 10_000 })
+const hashKeys = new HashKeys({ db: control, vault: new Vault(ring), keys: ring, clock })
 await hashKeys.start()
 const hasher = new MacHasher(hashKeys)
 const namespaceId = await addNamespace(control)
@@ -95,6 +95,7 @@ t.test(
       hasher: {
         isSlow: (hash) => hasher.isSlow(hash),
         hash: (key) => hasher.hash(key),
+        faster: (key) => hasher.faster(key),
         verify: (hash, key) => {
           if (hasher.isSlow(hash)) throw new Error(`slow: ${hash}`)
           return hasher.verify(hash, key)
@@ -149,10 +150,11 @@ t.test('a hash that became another one meanwhile is not replaced', async (t) => 
     hasher: {
       isSlow: (hash) => hasher.isSlow(hash),
       verify: (hash, key) => hasher.verify(hash, key),
-      async hash(key) {
+      hash: (key) => hasher.hash(key),
+      async faster(key) {
         await control.query(sql`update lessor.api_keys set hash = 'another' where id = ${old.keyId}`)
         upgraded.resolve()
-        return hasher.hash(key)
+        return hasher.faster(key)
       },
     },
   })

@@ -78,7 +78,7 @@ t.test('a key issued for a tenant opens that tenant and is shown once', async (t
   t.strictSame(Object.keys(body).sort(), ['created_at', 'id', 'key', 'name'])
   t.equal(body.name, 'the back office')
   t.equal(new Date(body.created_at).toISOString(), body.created_at)
-  t.ok(body.key.startsWith(`lsr_v2_${body.id}_`))
+  t.ok(body.key.startsWith(`lsr_${body.id}_`))
   t.equal(await opens(body.key), tenantId)
 
   const list = await call('GET', ofTenant)

@@ -1,7 +1,10 @@
+import { createSecretKey } from 'node:crypto'
 import t from 'tap'
 import type { ApiKey } from '../../src/access/api-key.ts'
 import { Authenticator } from '../../src/access/authenticator.ts'
+import type { HashKey } from '../../src/access/hash-keys.ts'
 import { KeyService } from '../../src/access/key-service.ts'
+import { MacHasher } from '../../src/access/mac-hasher.ts'
 import { argon2idHasher } from '../../src/access/secret-hasher.ts'
 import { Secret } from '../../src/secret.ts'
 import { like, rejectsLike } from '../support/like.ts'
@@ -58,3 +61,23 @@ t.test('keys are hashed one at a time, and a crowd is told to come back', async 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : error
 }
+
+t.test('a key has the form that every node reads which may be there', async (t) => {
+  const hashKey = { id: '00000001', key: createSecretKey(Buffer.alloc(32, 1)) }
+  let current: HashKey | undefined
+  const hasher = new MacHasher({ current: async () => current, find: async () => hashKey })
+  const keys = new KeyService({ hasher })
+  const operatorKey = new Secret(OPERATOR_KEY)
+  const authenticator = new Authenticator({ db: control, hasher, clock: new ManualClock(), operatorKey })
+  // As the version before read them.
+  const before = /^lsr_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/
+  for (const [found, isOld] of [
+    [undefined, true],
+    [hashKey, false],
+  ] as const) {
+    current = found
+    const issued = await keys.issue(control, owner)
+    t.equal(before.test(issued.key.reveal()), isOld)
+    like(t, await authenticator.authenticate(issued.key.reveal()), { keyId: issued.id })
+  }
+})

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { CHANGE_CHANNEL, insertChange, trimChanges } from '../../src/control/change-store.ts'
+import type { ReadChange } from '../../src/control/changes.ts'
 import type { ControlDatabase } from '../../src/control/control-database.ts'
 import { parseDatabaseUrl } from '../../src/control/database-url.ts'
 import { Listener } from '../../src/control/listener.ts'
@@ -153,6 +154,28 @@ t.test('a feed that forgets everything counts as applied when the work of that i
   end()
   await until(() => feed.applied === 5n, 'all is done')
   t.strictSame([reports, failures], [[1n, 5n], []])
+})
+
+t.test('a change whose work has failed is done when the forgetting that it led to is', async (t) => {
+  const { db } = await openControl(t)
+  const { promise: work, resolve: end } = Promise.withResolvers<void>()
+  const handler = {
+    apply: ({ version }: ReadChange) =>
+      version === 2n ? Promise.reject(new Error('of the test')) : undefined,
+    resync: async () => [work],
+  }
+  const { feed, failures } = await openFeed(t, db, { handler })
+  for (let i = 0; i < 3; i++) await publish(db)
+  await feed.poll()
+  await until(() => failures.length === 1, 'it is told of')
+  t.equal(feed.applied, 1n)
+  await feed.poll()
+  await publish(db)
+  await feed.poll()
+  t.equal(feed.applied, 1n, 'while it is forgotten')
+  end()
+  await until(() => feed.applied === 4n, 'and then all is done')
+  t.equal(failures.length, 1)
 })
 
 t.test('a log that begins anew counts from its beginning, when the work of forgetting is done', async (t) => {

@@ -218,3 +218,17 @@ for (const full of ['maxConnections', 'serverMaxConnections', 'processMaxConnect
     await end()
   })
 }
+
+t.test('a reservation that waits at another data server takes no connection from this one', async (t) => {
+  const { call, run, end, registry } = world({ serverMaxConnections: 1 })
+  const far = await registry.reserve('far', 'other', new AbortController())
+  for (let i = 0; i < 5; i++) void call('busy')
+  await run(100)
+  const reservation = registry.reserve('far', 'busy', new AbortController())
+  await run(2_000)
+  t.equal(registry.counters().yielded, 0)
+  far.release()
+  const place = await reservation
+  place.release()
+  await end()
+})

@@ -66,7 +66,7 @@ t.test(
     await delay(CLAIM_MS)
     t.equal(await house.tenants.recover(), 0, 'there is nothing to recover')
     const answer = await house.tenants.onboard({ name }, { scope: 'operator', key: name })
-    like(t, answer, { tenant: { name, status: 'active' }, api_key: { key: /^lsr_v2_/ } })
+    like(t, answer, { tenant: { name, status: 'active' }, api_key: { key: /^lsr_[0-9a-f]/ } })
     t.strictSame(await traces(house, answer.tenant.id), {
       ...NOTHING,
       roles: 1,

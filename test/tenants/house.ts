@@ -16,7 +16,6 @@ import { PoolRegistry } from '../../src/pool/registry.ts'
 import { sql } from '../../src/pool/statement.ts'
 import { DataServers, type DataServersOptions } from '../../src/servers/data-servers.ts'
 import type { AfterStep, Job } from '../../src/tenants/job.ts'
-import type { Membership } from '../../src/tenants/jobs.ts'
 import { makeLocate } from '../../src/tenants/locate.ts'
 import type { Settlement } from '../../src/tenants/login-settlement-store.ts'
 import { NamespaceService } from '../../src/tenants/namespace-service.ts'
@@ -39,7 +38,7 @@ export interface HouseOptions {
   readonly jobClaimMs?: number
   readonly afterStep?: AfterStep
   /** This process among the nodes; none by default. */
-  readonly node?: () => Membership
+  readonly node?: () => string
   readonly connect?: Connect
   readonly limits?: Partial<PoolLimits>
   /** How the data server is reached, when that is not the control database's URL. */

@@ -7,7 +7,6 @@ import { like, sameRows } from '../support/like.ts'
 import { type House, openHouse } from './house.ts'
 
 const { url } = await testDatabase(t, { template: 'control' })
-const GONE_MS = 1_000
 
 async function addNode({ db }: Pick<House, 'db'>, silentMs = 0): Promise<string> {
   const id = randomUUID()
@@ -17,50 +16,93 @@ async function addNode({ db }: Pick<House, 'db'>, silentMs = 0): Promise<string>
   return id
 }
 
-/** A process that dies in the midst of an onboarding, and another one that takes over. */
-async function dying(t: Test, node: { readonly id: string } | undefined) {
-  const survivor = await openHouse(t, { url, node: () => ({ id: randomUUID(), goneMs: GONE_MS }) })
-  const name = randomUUID()
+/** In the midst of an onboarding by `node` another process looks for work that was left behind. */
+async function meanwhile(
+  t: Test,
+  node: string | undefined,
+  { other = randomUUID(), before = async (_: House) => {} } = {},
+) {
+  const survivor = await openHouse(t, { url, node: () => other })
   let taken: number | undefined
   const house = await openHouse(t, {
     url,
-    ...(node && { node: () => ({ ...node, goneMs: GONE_MS }) }),
+    ...(node !== undefined && { node: () => node }),
     afterStep: async (_, step) => {
-      if (step === 'check') taken = await survivor.tenants.recover()
+      if (step !== 'check') return
+      await before(survivor)
+      taken = await survivor.tenants.recover()
     },
   })
-  const outcome = await house.tenants.onboard({ name }).then(
+  const outcome = await house.tenants.onboard({ name: randomUUID() }).then(
     () => 'made',
     (error) => error.code,
   )
   return { taken, outcome }
 }
 
-t.test('the work of a node that has left the nodes is taken over at once', async (t) => {
-  t.strictSame(await dying(t, { id: randomUUID() }), { taken: 1, outcome: 'CONTROL_UNAVAILABLE' })
-})
+const TAKEN = { taken: 1, outcome: 'CONTROL_UNAVAILABLE' }
+const LEFT = { taken: 0, outcome: 'made' }
 
-t.test('so is that of one that has been silent for long', async (t) => {
-  const house = await openHouse(t, { url })
-  const id = await addNode(house, GONE_MS + 1)
-  t.strictSame(await dying(t, { id }), { taken: 1, outcome: 'CONTROL_UNAVAILABLE' })
+t.test('the work of a node that has left the nodes is taken over at once', async (t) => {
+  t.strictSame(await meanwhile(t, randomUUID()), TAKEN)
 })
 
 t.test('that of a node that lives, or of a command, is left to it', async (t) => {
   const house = await openHouse(t, { url })
-  t.strictSame(await dying(t, { id: await addNode(house) }), { taken: 0, outcome: 'made' })
-  t.strictSame(await dying(t, undefined), { taken: 0, outcome: 'made' })
+  t.strictSame(await meanwhile(t, await addNode(house)), LEFT)
+  t.strictSame(await meanwhile(t, undefined), LEFT)
+})
+
+t.test('a node that is only silent may be back soon, as all are after an outage', async (t) => {
+  const house = await openHouse(t, { url })
+  t.strictSame(await meanwhile(t, await addNode(house, 300_000)), LEFT)
+})
+
+t.test('no node takes its own work from itself, whatever has become of its row', async (t) => {
+  const id = randomUUID()
+  t.strictSame(await meanwhile(t, id, { other: id }), LEFT)
+})
+
+t.test('work that a node of an older version has taken over is left to that', async (t) => {
+  const takesOver = async ({ db }: House) => {
+    await db.query(sql`update lessor.jobs set claimed_by = gen_random_uuid()`)
+  }
+  const { taken } = await meanwhile(t, randomUUID(), { before: takesOver })
+  t.equal(taken, 0)
+  const { db } = await openHouse(t, { url })
+  await db.query(sql`delete from lessor.jobs`)
+})
+
+t.test('who takes work over has it as its own', async (t) => {
+  const second = await openHouse(t, { url })
+  const owner = await addNode(second)
+  let seen: unknown
+  const first = await openHouse(t, {
+    url,
+    node: () => owner,
+    afterStep: async (kind) => {
+      if (kind !== 'delete') return
+      const [row] = await second.db.query(sql`
+        select claimed_node as node, node_claim = claimed_by as "isHis" from lessor.jobs`)
+      seen ??= row
+    },
+  })
+  const dead = await openHouse(t, { url, node: () => randomUUID() })
+  const { tenant } = await dead.tenants.onboard({ name: randomUUID() })
+  await dead.db.query(sql`
+    insert into lessor.jobs (id, kind, tenant_id, step, claimed_by, claimed_until)
+    values (gen_random_uuid(), 'delete', ${tenant.id}::uuid, 'begin', gen_random_uuid(), now() - interval '1 second')`)
+  await dead.db.query(sql`update lessor.tenants set status = 'deleting' where id = ${tenant.id}::uuid`)
+  t.equal(await first.tenants.recover(), 1)
+  t.strictSame(seen, { node: owner, isHis: true })
 })
 
 t.test('what has failed waits for its pause, whoever had it', async (t) => {
-  const [node, survivor] = [
-    randomUUID(),
-    await openHouse(t, { url, node: () => ({ id: randomUUID(), goneMs: 1 }) }),
-  ]
+  const [node, survivor] = [randomUUID(), await openHouse(t, { url, node: () => randomUUID() })]
   let isBroken = false
   const house = await openHouse(t, {
     url,
-    node: () => ({ id: node, goneMs: GONE_MS }),
+    node: () => node,
     wrap: (placement) =>
       new Proxy(placement, {
         get: (target, name: keyof typeof placement) => {
