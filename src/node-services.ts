@@ -72,7 +72,7 @@ export function createNodeServices(options: NodeServicesOptions) {
     onApplied: () => nodes.report(),
     onResync() {
       logger.warn('changes were missed, all that was remembered is read again')
-      // Of a log that begins anew less is done than the row says.
+      // Of a log that begins again less is done than the row says.
       nodes.report()
     },
     onError: (error) => logger.error({ err: error }, 'a change could not be applied'),

@@ -52,7 +52,7 @@ async function makeLessor(t: Test, environment: Record<string, string> = UNWATCH
   }
 }
 
-/** Holds whoever comes until it is let go; `came` resolves with the first one. */
+/** Holds those who come until it is let go; `came` resolves with the first one. */
 function makeGate() {
   const [came, open] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   return {

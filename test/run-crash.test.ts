@@ -8,7 +8,7 @@ t.test('the PostgreSQL of a run does not come back after a crash, so that the ru
   t.equal(await answers(server.url), true)
   await withAdmin(server.url, async (witness) => {
     await witness`select 1`
-    // Lost when the server has noticed the crash: it answers nobody from then on.
+    // Lost when the server has noticed the crash: it answers no one from then on.
     const lost = witness`select pg_sleep(3600)`.then(
       () => false,
       () => true,

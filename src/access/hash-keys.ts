@@ -24,7 +24,7 @@ const ID_BYTES = 4
 const KEY_BYTES = 32
 /** How soon it is looked again whether nodes of an older version have ended. */
 const LOOK_AGAIN_MS = 5_000
-/** After such a silence nobody believes that a node comes back; after a shorter one, as in an outage, it may. */
+/** After such a silence a node is not believed to come back; after a shorter one, as in an outage, it may. */
 const GONE_MS = 600_000
 
 /** hashKeyContext binds a sealed hash key to its id; no tenant's id looks like this. */

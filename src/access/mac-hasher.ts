@@ -8,7 +8,7 @@ const SCHEME = 'hmac-sha-256'
 const MAC = /^hmac-sha-256\$([0-9a-f]{8})\$([A-Za-z0-9_-]{43})$/
 
 /**
- * MacHasher hashes with HMAC-SHA-256 under a key of `HashKeys`: a secret of 256 random bits needs no slow hash, since nobody can
+ * MacHasher hashes with HMAC-SHA-256 under a key of `HashKeys`: a secret of 256 random bits needs no slow hash, since no one can
  * try them all. What is hashed is the id as well, so that a hash copied to another key's row fits nothing. Hashes of
  * argon2id, as earlier versions made, are verified as before; and made while a node is there that knows no others.
  */

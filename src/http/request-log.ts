@@ -58,7 +58,7 @@ export class RequestLog extends LogController {
   override routeNotFound(): void {}
 }
 
-/** What machines ask every few seconds, and nobody reads as long as it goes well. */
+/** What machines ask every few seconds, and no one reads as long as it goes well. */
 const PROBES: ReadonlySet<string> = new Set(['/livez', '/readyz', '/health_check', '/metrics'])
 
 /** Parameters of paths that name what an operator's request is about; see the routes. */

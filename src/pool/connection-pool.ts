@@ -481,7 +481,7 @@ export class ConnectionPool implements Claimant, SlotOwner, TenantPool {
     const isOver = () => clock.now() - openedAt >= TURN_MS * this.weight
     if (!budgets.mustYield(this, isOver)) return
     counters.yielded += 1
-    // What it wants itself it claims anew, behind those who wait by now.
+    // What it wants itself it claims again, behind those who wait by now.
     budgets.withdraw(this)
     this.retire(slot)
   }

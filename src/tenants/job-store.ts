@@ -12,9 +12,6 @@ export interface ClaimTicket {
   readonly node?: string | undefined
 }
 
-/** No node has this id. */
-const NOBODY = '00000000-0000-0000-0000-000000000000'
-
 const COLUMNS = sql`id, kind, tenant_id as "tenantId", step, attempts, tablespace`
 
 /**
@@ -39,7 +36,7 @@ export async function insertJob(
 
 /**
  * takeJob claims a job whose claim has run out, or whose node has no row any more: it has left, or was found dead. Undefined when
- * there is none. A node that is only silent may be back soon, as after an outage of this database. An onboarding is
+ * there is none. Only a node takes over from others before their time. One that is only silent may be back soon, as after an outage of this database. An onboarding is
  * marked to be undone, so that its first holder, should it live, cannot finish it any more.
  */
 export async function takeJob(db: Db, claim: Omit<ClaimTicket, 'jobId'>): Promise<Job | undefined> {
@@ -51,7 +48,7 @@ export async function takeJob(db: Db, claim: Omit<ClaimTicket, 'jobId'>): Promis
     where id = (
       select id from lessor.jobs
       where claimed_until < now()
-        or node_claim = claimed_by and claimed_node <> coalesce(${claim.node ?? null}::uuid, ${NOBODY}::uuid)
+        or node_claim = claimed_by and claimed_node <> ${claim.node ?? null}::uuid
           and not exists (select from lessor.nodes n where n.id = claimed_node)
       order by claimed_until limit 1
       for update skip locked)

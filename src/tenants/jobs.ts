@@ -78,7 +78,7 @@ export class Claim {
   }
 
   /**
-   * release leaves the job to whoever takes it next: later after each attempt, and at once when this process closes, which
+   * release leaves the job to the one that takes it next: later after each attempt, and at once when this process closes, which
    * does not count as one.
    */
   async release(error: unknown): Promise<void> {

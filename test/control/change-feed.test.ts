@@ -178,7 +178,7 @@ t.test('a change whose work has failed is done when the forgetting that it led t
   t.equal(failures.length, 1)
 })
 
-t.test('a log that begins anew counts from its beginning, when the work of forgetting is done', async (t) => {
+t.test('a log that begins again counts from its beginning, when the work of forgetting is done', async (t) => {
   const { db } = await openControl(t)
   const { promise: work, resolve: end } = Promise.withResolvers<void>()
   const handler = { apply: () => undefined, resync: async () => [work] }

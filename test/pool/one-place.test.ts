@@ -60,7 +60,7 @@ t.test('of those who wait for the one place only the first is let in, the others
   await registry.close()
 })
 
-t.test('whoever is let in has the place for a turn, however long the next one has waited', async (t) => {
+t.test('who is let in has the place for a turn, however long the next one has waited', async (t) => {
   const { hold, move, registry } = world({ maxEntries: 1 }, false)
   const all = ['a', 'b', 'c'].map(hold)
   const states = () => all.map(({ state }) => state())
@@ -81,7 +81,7 @@ t.test('whoever is let in has the place for a turn, however long the next one ha
   await registry.close()
 })
 
-t.test('callers of a tenant that has the place need no other, whoever waits for one', async (t) => {
+t.test('callers of a tenant that has the place need no other, though another waits', async (t) => {
   const { driver, hold, registry } = world({ maxEntries: 1 }, false)
   driver.automatic = false
   const all: ReturnType<typeof hold>[] = []

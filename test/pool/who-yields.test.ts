@@ -154,7 +154,7 @@ for (const { who, now, ask } of [
   })
 }
 
-t.test('nobody gives up his only connection to one who has one, however long he has had it', async (t) => {
+t.test('no one gives up his only connection to one who has one, however long he has had it', async (t) => {
   const { answerAll, clock, driver, registry, use, users } = limited(2)
   const work = ['a', 'b', 'a', 'a', 'b', 'b'].map(use)
   await settle()

@@ -77,7 +77,7 @@ t.test('who has more than a share of the locks is ended, though there is room', 
   t.equal(await clearing.relieve(), 'roomy')
 })
 
-t.test('the second connection is in nobody’s way itself', async (t) => {
+t.test('the second connection is in no one’s way itself', async (t) => {
   const watcher = openAdmin(t)
   const admin = openAdmin(t)
   const { name, session } = await openLogin(t, watcher)

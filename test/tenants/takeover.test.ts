@@ -97,7 +97,7 @@ t.test('who takes work over has it as its own', async (t) => {
   t.strictSame(seen, { node: owner, isHis: true })
 })
 
-t.test('what has failed waits for its pause, whoever had it', async (t) => {
+t.test('what has failed waits for its pause, and not for its node', async (t) => {
   const [node, survivor] = [randomUUID(), await openHouse(t, { url, node: () => randomUUID() })]
   let isBroken = false
   const house = await openHouse(t, {
