@@ -178,23 +178,26 @@ t.test('a change whose work has failed is done when the forgetting that it led t
   t.equal(failures.length, 1)
 })
 
-t.test('a log that begins again counts from its beginning, when the work of forgetting is done', async (t) => {
-  const { db } = await openControl(t)
-  const { promise: work, resolve: end } = Promise.withResolvers<void>()
-  const handler = { apply: () => undefined, resync: async () => [work] }
-  for (let i = 0; i < 5; i++) await publish(db)
-  const { feed, reports } = await openFeed(t, db, { handler })
-  await db.query(sql`delete from lessor.changes where version > 2`)
-  await db.query(sql`update lessor.change_counter set version = 2`)
-  await feed.poll()
-  t.equal(feed.applied, 0n)
-  await publish(db)
-  await feed.poll()
-  t.strictSame([feed.applied, reports], [0n, []])
-  end()
-  await until(() => feed.applied === 3n, 'all is done')
-  t.strictSame(reports, [3n])
-})
+t.test(
+  'a log that begins again counts from its beginning, when the work of forgetting is done',
+  async (t) => {
+    const { db } = await openControl(t)
+    const { promise: work, resolve: end } = Promise.withResolvers<void>()
+    const handler = { apply: () => undefined, resync: async () => [work] }
+    for (let i = 0; i < 5; i++) await publish(db)
+    const { feed, reports } = await openFeed(t, db, { handler })
+    await db.query(sql`delete from lessor.changes where version > 2`)
+    await db.query(sql`update lessor.change_counter set version = 2`)
+    await feed.poll()
+    t.equal(feed.applied, 0n)
+    await publish(db)
+    await feed.poll()
+    t.strictSame([feed.applied, reports], [0n, []])
+    end()
+    await until(() => feed.applied === 3n, 'all is done')
+    t.strictSame(reports, [3n])
+  },
+)
 
 t.test('it answers when it has caught up, for the time when it last asked', async (t) => {
   const { db } = await openControl(t)
